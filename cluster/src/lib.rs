@@ -1,0 +1,1 @@
+//! Raft control plane: members, placement, epochs, sessions, assignments with fencing tokens. Never samples.

@@ -1,0 +1,1 @@
+//! Plans and runs compaction, downsampling, retention and cleaning of a bucket.

@@ -1,0 +1,1 @@
+//! Object-store layout as Thanos': configuration, commit records, shipping, fetching, marks.

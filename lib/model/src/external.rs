@@ -1,0 +1,92 @@
+//! External labels: what a store adds to every series it answers.
+//!
+//! They are not in the index of a head or block: a reader evaluates matchers on them against the set itself and
+//! merges them into each answered series. An incoming label of the same name gives way (design §8).
+
+use crate::labels::{Labels, LabelsBuilder, LabelsRef};
+use crate::matcher::Matcher;
+use crate::tenant::{TENANT_LABEL, TenantId};
+
+/// The external labels of one tenant's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalLabels(Labels);
+
+impl ExternalLabels {
+    /// `tenant_id` and the operator's `--label`s.
+    pub fn for_tenant(tenant: &TenantId, configured: &Labels) -> Self {
+        let mut b = LabelsBuilder::from_labels(configured.as_ref());
+        b.set(TENANT_LABEL, tenant.as_str());
+        ExternalLabels(b.build())
+    }
+
+    /// External labels as found in a block's `meta.json`.
+    pub fn new(labels: Labels) -> Self {
+        ExternalLabels(labels)
+    }
+
+    /// The set.
+    pub fn labels(&self) -> &Labels {
+        &self.0
+    }
+
+    /// Splits off the matchers that speak of external labels. `None` when one of them does not hold, so that
+    /// nothing here can match; else the matchers that are left for the index.
+    pub fn narrow(&self, matchers: &[Matcher]) -> Option<Vec<Matcher>> {
+        let mut rest = Vec::with_capacity(matchers.len());
+        for m in matchers {
+            match self.0.get(&m.name) {
+                Some(v) if m.matches(v) => {}
+                Some(_) => return None,
+                None => rest.push(m.clone()),
+            }
+        }
+        Some(rest)
+    }
+
+    /// `series` with the external labels merged in; an external label wins.
+    pub fn merge(&self, series: LabelsRef<'_>) -> Labels {
+        let mut bytes = Vec::with_capacity(series.as_bytes().len() + self.0.as_bytes().len());
+        let (mut a, mut b) = (series.iter().peekable(), self.0.iter().peekable());
+        loop {
+            let from_series = match (a.peek(), b.peek()) {
+                (None, None) => break,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some(x), Some(y)) if x.0 == y.0 => {
+                    a.next();
+                    false
+                }
+                (Some(x), Some(y)) => x.0 < y.0,
+            };
+            let (n, v) = if from_series { a.next() } else { b.next() }.expect("peeked above");
+            crate::labels::write_label(&mut bytes, n, v);
+        }
+        LabelsRef::from_canonical(&bytes).to_labels()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::MatchOp;
+
+    fn ext() -> ExternalLabels {
+        let configured = Labels::from_pairs([("region", "eu")]).unwrap();
+        ExternalLabels::for_tenant(&TenantId::new("acme").unwrap(), &configured)
+    }
+
+    #[test]
+    fn merge_lets_the_external_label_win() {
+        let l = Labels::from_pairs([("__name__", "up"), ("tenant_id", "forged"), ("z", "1")]).unwrap();
+        assert_eq!(ext().merge(l.as_ref()).to_string(), r#"up{region="eu", tenant_id="acme", z="1"}"#);
+    }
+
+    #[test]
+    fn matchers_on_external_labels_are_judged_here() {
+        let up = Matcher::equal("__name__", "up");
+        let eu = Matcher::equal("region", "eu");
+        assert_eq!(ext().narrow(&[up.clone(), eu]).unwrap(), [up.clone()]);
+        let not_acme = Matcher::new(MatchOp::NotEqual, "tenant_id", "acme").unwrap();
+        assert!(ext().narrow(&[up, not_acme]).is_none());
+    }
+}

@@ -1,0 +1,28 @@
+//! The values every layer speaks, and the traits that join the layers.
+//!
+//! In the order in which data meets them: [`tenant`] names whose data it is, [`labels`] identify a series,
+//! [`sample`] and [`histogram`] are what it holds, [`batch`] carries a write request, [`chunk`] is data at rest
+//! and in flight to a reader, [`matcher`] selects series, and [`storage`] is the seam between those who keep
+//! data and those who read or write it.
+//!
+//! Invariant: nothing here does I/O, reads a clock or knows a wire format.
+
+pub mod batch;
+pub mod chunk;
+pub mod exemplar;
+pub mod external;
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod sample;
+pub mod storage;
+pub mod tenant;
+
+pub use batch::WriteBatch;
+pub use chunk::{AggrChunk, Chunk, ChunkData, Encoding};
+pub use histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
+pub use labels::{Labels, LabelsBuilder, LabelsRef};
+pub use matcher::{MatchOp, Matcher};
+pub use sample::{STALE_NAN_BITS, TimestampMs, Value, is_stale};
+pub use tenant::TenantId;

@@ -1,0 +1,233 @@
+//! The seams between those who keep data and those who read or write it.
+//!
+//! - [`Appendable`] takes a [`WriteBatch`] and answers when it is durable. The head implements it for one node,
+//!   the receiver's router for the ring; the ruler and self-monitoring write through the router's.
+//! - [`StoreApi`] answers series from one store: head, local blocks, bucket, later a remote node. Answers are
+//!   sorted, so that many can be merged.
+//! - [`Queryable`] is what an evaluation sees: all stores merged and deduplicated.
+//!
+//! Time ranges here are closed, `min_ms ..= max_ms`, as in Prometheus' Querier and Thanos' StoreAPI.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::batch::{Appended, WriteBatch};
+use crate::chunk::AggrChunk;
+use crate::exemplar::Exemplar;
+use crate::labels::Labels;
+use crate::matcher::Matcher;
+use crate::metadata::Metadata;
+use crate::sample::TimestampMs;
+use crate::tenant::TenantScope;
+
+/// Takes samples.
+#[async_trait]
+pub trait Appendable: Send + Sync {
+    /// Makes `batch` durable and readable. Verdicts are per series and sample: an `Ok` may hold rejections.
+    /// When this returns, every sample that is not rejected survives a crash; when it fails, some may have
+    /// been stored, and repeating the batch is free. Concurrent calls may share one fsync.
+    async fn append(&self, batch: WriteBatch) -> Result<Appended, AppendError>;
+}
+
+/// Why a batch could not be made durable.
+#[derive(Debug, Clone, thiserror::Error)]
+#[allow(missing_docs)] // the texts say it
+pub enum AppendError {
+    /// The sender should repeat the request after `retry_after_s`.
+    #[error("cannot store samples now: {reason}")]
+    Unavailable { reason: String, retry_after_s: u32 },
+    /// Free space, or raise the local budget.
+    #[error("cannot store samples: disk full: {0}")]
+    DiskFull(String),
+    /// The process is stopping.
+    #[error("cannot store samples: shutting down")]
+    ShuttingDown,
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct SeriesRequest {
+    /// Tenants the caller may see.
+    pub tenants: TenantScope,
+    /// First sample time wanted.
+    pub min_ms: TimestampMs,
+    /// Last sample time wanted.
+    pub max_ms: TimestampMs,
+    /// All must hold. External labels are matched like any other.
+    pub matchers: Vec<Matcher>,
+    /// Answer labels only.
+    pub skip_chunks: bool,
+    /// At most this many series, 0 = no limit.
+    pub limit: usize,
+    /// Coarsest resolution that the answer may have, 0 = raw.
+    pub max_resolution_ms: i64,
+    /// What the samples are for.
+    pub hints: SelectHints,
+}
+
+impl SeriesRequest {
+    /// Raw samples of all tenants.
+    pub fn new(min_ms: TimestampMs, max_ms: TimestampMs, matchers: Vec<Matcher>) -> Self {
+        SeriesRequest {
+            tenants: TenantScope::All,
+            min_ms,
+            max_ms,
+            matchers,
+            skip_chunks: false,
+            limit: 0,
+            max_resolution_ms: 0,
+            hints: SelectHints::default(),
+        }
+    }
+}
+
+/// What an evaluation is going to do with the samples; a store may ignore all of it.
+#[derive(Debug, Clone, Default)]
+pub struct SelectHints {
+    /// Step of a range query, 0 for instant.
+    pub step_ms: i64,
+    /// Range of the surrounding range function, 0 for none.
+    pub range_ms: i64,
+    /// Name of the function or aggregation right around the selector, or empty.
+    pub func: String,
+    /// Labels of the aggregation around the selector.
+    pub grouping: Vec<String>,
+    /// Whether `grouping` is `by` (else `without`).
+    pub by: bool,
+}
+
+/// One series of an answer. Chunks are in order of `min_ms`; they may overlap, and may reach past the range
+/// that was asked for.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Labels, external ones included.
+    pub labels: Labels,
+    /// Its data.
+    pub chunks: Vec<AggrChunk>,
+}
+
+/// A stream of batches of series, in increasing order of labels; the same labels may come in several
+/// consecutive entries.
+pub type SeriesStream = BoxStream<'static, Result<Vec<Series>, StoreError>>;
+
+/// Names or values, with what went wrong on the way.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Sorted, unique.
+    pub values: Vec<String>,
+    /// Warnings for the user.
+    pub warnings: Vec<String>,
+}
+
+/// What a store can say of itself.
+#[derive(Debug, Clone)]
+pub struct StoreInfo {
+    /// For messages and status pages, for instance `head` or `bucket`.
+    pub name: String,
+    /// First time that may be answered.
+    pub min_ms: TimestampMs,
+    /// Last time that may be answered.
+    pub max_ms: TimestampMs,
+    /// External label sets of its data.
+    pub label_sets: Vec<Labels>,
+}
+
+/// Why a store cannot answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[allow(missing_docs)] // the texts say it
+pub enum StoreError {
+    #[error("cannot read {object}: {reason}")]
+    Read { object: String, reason: String },
+    #[error("{store} is unavailable: {reason}")]
+    Unavailable { store: String, reason: String },
+    /// A budget of the query is used up.
+    #[error("{what} limit of {limit} exceeded: narrow the query's matchers or time range")]
+    LimitExceeded { what: String, limit: u64 },
+    #[error("query was canceled")]
+    Canceled,
+    #[error("not supported: {0}")]
+    Unsupported(String),
+}
+
+/// Labels to read, with the range and matchers that narrow them.
+#[derive(Debug, Clone)]
+pub struct LabelsRequest {
+    /// Tenants the caller may see.
+    pub tenants: TenantScope,
+    /// First time of interest; a store may answer for whole blocks.
+    pub min_ms: TimestampMs,
+    /// Last time of interest.
+    pub max_ms: TimestampMs,
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// At most this many, 0 = no limit.
+    pub limit: usize,
+}
+
+/// A store of series.
+#[async_trait]
+pub trait StoreApi: Send + Sync {
+    /// What it holds now. Cheap.
+    fn info(&self) -> StoreInfo;
+
+    /// Series that match, see [`SeriesStream`]. A snapshot: samples appended after the call may be missing, and
+    /// no sample acknowledged before it is.
+    async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError>;
+
+    /// Names of labels of matching series.
+    async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError>;
+
+    /// Values of label `name` among matching series.
+    async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError>;
+
+    /// Exemplars of series that match any of the matcher lists. Stores without exemplars answer none.
+    async fn exemplars(
+        &self,
+        _tenants: &TenantScope,
+        _matchers: &[Vec<Matcher>],
+        _min_ms: TimestampMs,
+        _max_ms: TimestampMs,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Metadata by metric family; `metric` narrows to one family. Stores without metadata answer none.
+    async fn metadata(
+        &self,
+        _tenants: &TenantScope,
+        _metric: Option<&str>,
+    ) -> Result<Vec<(String, Metadata)>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// The merged answer that an evaluation reads.
+#[derive(Debug, Clone, Default)]
+pub struct SelectedSeries {
+    /// Strictly increasing labels, one entry a series.
+    pub series: Vec<Series>,
+    /// What is missing or doubtful.
+    pub warnings: Vec<String>,
+}
+
+/// All stores as one.
+#[async_trait]
+pub trait Queryable: Send + Sync {
+    /// Everything that matches, merged.
+    async fn select(&self, request: SeriesRequest) -> Result<SelectedSeries, StoreError>;
+
+    /// Names of labels of matching series.
+    async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError>;
+
+    /// Values of label `name` among matching series.
+    async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError>;
+}
+
+#[async_trait]
+impl<T: Appendable + ?Sized> Appendable for Arc<T> {
+    async fn append(&self, batch: WriteBatch) -> Result<Appended, AppendError> {
+        (**self).append(batch).await
+    }
+}

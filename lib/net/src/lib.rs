@@ -1,0 +1,1 @@
+//! HTTP accept loop, graceful drain, tenant header, error to status, readiness.

@@ -1,0 +1,1 @@
+//! Clock, randomness, network, disk, tasks, metrics and shutdown: the only crate that touches the machine.

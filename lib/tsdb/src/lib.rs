@@ -1,0 +1,1 @@
+//! Storage engine: head, write-ahead log, chunks, blocks, index. Knows no HTTP, no protobuf, no bucket.

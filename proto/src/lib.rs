@@ -1,0 +1,1 @@
+//! Wire types: remote write scanned by hand from borrowed bytes.

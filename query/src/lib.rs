@@ -1,0 +1,1 @@
+//! Prometheus HTTP API and the fan-out that makes one Queryable of many stores.

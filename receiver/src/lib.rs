@@ -1,0 +1,1 @@
+//! Remote-write receiver: admit, decompress, scan, judge, route, append, answer.

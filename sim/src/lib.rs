@@ -1,0 +1,1 @@
+//! Seeded whole-cluster simulation: the product's own crates on simulated clock, network and disk.

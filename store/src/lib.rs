@@ -1,0 +1,1 @@
+//! Store gateway: answers StoreApi from the blocks of a bucket.

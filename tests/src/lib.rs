@@ -1,0 +1,1 @@
+//! End to end with real programs: Prometheus, promtool, Alertmanager, whole processes killed.
