@@ -1,0 +1,64 @@
+//! Load generator and chaos driver against real processes.
+//!
+//! Parts in order: `fleet` (machines and their series) → `schedule` (series into requests) → `wire` (bytes) → `sender`
+//! (connections) → `remote_write` (the run and its report) → `acked_log` and `verify` (was every acked sample kept?).
+#![allow(
+    clippy::disallowed_methods,
+    reason = "drives real processes over real sockets, files, threads and clocks; no part of the product"
+)]
+
+mod acked_log;
+mod fleet;
+mod latency;
+mod remote_write;
+mod schedule;
+mod sender;
+mod server_process;
+mod target;
+mod verify;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use remote_write::Outcome;
+
+/// Load generator for remote write receivers.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send rounds of realistic samples and report in JSON lines. Exit 0: all answered 2xx; 1: some refused; 3: unreachable.
+    RemoteWrite(remote_write::Args),
+    /// Ask a server for every sample that a run's log says was acked. Exit 0: all there; 1: findings; 3: unreachable.
+    Verify(verify::Args),
+}
+
+const FINDINGS: u8 = 1;
+const UNREACHABLE: u8 = 3;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::RemoteWrite(args) => match remote_write::run(&args) {
+            Ok(Outcome::AllAcked) => ExitCode::SUCCESS,
+            Ok(Outcome::SomeRefused) => ExitCode::from(FINDINGS),
+            Ok(Outcome::Unreachable) => ExitCode::from(UNREACHABLE),
+            Err(error) => failed(&error),
+        },
+        Command::Verify(args) => match verify::run(&args) {
+            Ok(findings) if findings.is_clean() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::from(FINDINGS),
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{error:#}");
+    ExitCode::from(UNREACHABLE)
+}
