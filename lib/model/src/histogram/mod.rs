@@ -4,6 +4,26 @@
 //! integer histograms store each bucket as a delta to the one before, float histograms absolute counts.
 //! Schema −4…8 is exponential, −53 has explicit upper bounds in `custom_values` (the last bucket, +Inf, is
 //! implicit). Source: reference of Prometheus 3.14's `model/histogram`.
+//!
+//! Here are the types and their validation. What is done with float histograms: [`bounds`] and [`buckets`] say
+//! where buckets lie, [`ops`] adds and scales, [`reset`] finds counter resets, [`quantile`] estimates, [`trim`]
+//! cuts, [`display`] prints. Layouts are trusted there: validate what comes from outside.
+
+pub mod bounds;
+pub mod buckets;
+pub mod display;
+pub mod ops;
+pub mod quantile;
+pub mod reset;
+pub mod trim;
+
+#[cfg(test)]
+mod tests;
+
+pub use buckets::Bucket;
+pub use ops::{HistogramSum, IncompatibleSchemas, Reconciled};
+pub use quantile::NanNote;
+pub use trim::Keep;
 
 /// Schema of histograms with custom bucket bounds.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
@@ -346,80 +366,4 @@ fn absolute(deltas: &[i64]) -> Vec<f64> {
 
 fn bits_eq(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn valid() -> Histogram {
-        Histogram {
-            schema: 1,
-            zero_threshold: 0.001,
-            zero_count: 2,
-            count: 2 + 1 + 3 + 2 + 4,
-            sum: 18.4,
-            positive_spans: vec![Span { offset: -1, length: 2 }, Span { offset: 3, length: 1 }],
-            positive_buckets: vec![1, 2, -1],
-            negative_spans: vec![Span { offset: 0, length: 1 }],
-            negative_buckets: vec![4],
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn a_sound_histogram_is_valid_and_converts() {
-        let h = valid();
-        h.validate().unwrap();
-        let f = h.to_float();
-        f.validate().unwrap();
-        assert_eq!(f.positive_buckets, [1.0, 3.0, 2.0]);
-    }
-
-    #[test]
-    fn each_broken_rule_is_named() {
-        let check = |edit: fn(&mut Histogram), want: &str| {
-            let mut h = valid();
-            edit(&mut h);
-            let got = h.validate().unwrap_err().to_string();
-            assert!(got.contains(want), "{got:?} lacks {want:?}");
-        };
-        check(|h| h.count = 99, "should equal the number of observations");
-        check(
-            |h| {
-                h.sum = f64::NAN;
-                h.count = 3
-            },
-            "should be at least",
-        );
-        check(|h| h.positive_spans[1].offset = -1, "offset is negative");
-        check(|h| h.positive_spans[1].length = 2, "different number of buckets");
-        check(|h| h.positive_buckets[0] = -1, "observation count is negative");
-        check(|h| h.schema = 60, "invalid schema");
-        check(|h| h.custom_values = vec![1.0], "must not have custom bounds");
-        check(|h| h.schema = CUSTOM_BUCKETS_SCHEMA, "no negative buckets");
-    }
-
-    #[test]
-    fn custom_buckets_need_rising_bounds_and_room() {
-        let mut h = Histogram {
-            schema: CUSTOM_BUCKETS_SCHEMA,
-            count: 3,
-            positive_spans: vec![Span { offset: 0, length: 3 }],
-            positive_buckets: vec![1, 0, 0],
-            custom_values: vec![1.0, 2.0],
-            ..Default::default()
-        };
-        h.validate().unwrap();
-        h.custom_values = vec![2.0, 1.0];
-        assert_eq!(h.validate(), Err(InvalidHistogram::CustomBounds));
-        h.custom_values = vec![1.0];
-        assert_eq!(h.validate(), Err(InvalidHistogram::CustomBucketsMismatch(3, 2)));
-    }
-
-    #[test]
-    fn a_stale_marker_is_always_valid() {
-        let h = Histogram { sum: crate::sample::stale_nan(), count: 7, ..Default::default() };
-        h.validate().unwrap();
-    }
 }
