@@ -7,7 +7,10 @@
     reason = "drives real processes, files and clocks of a developer's machine; no part of the product"
 )]
 
+mod http;
 mod peers;
+mod stages;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -22,12 +25,20 @@ struct Habit {
 }
 
 /// Everything xtask can do. A new habit is one line here and one module.
-const HABITS: &[Habit] = &[Habit {
-    name: "peers",
-    usage: "[NAME…] | --path BINARY",
-    about: "fetch the programs that tests and benches run beside cairn",
-    run: peers::run,
-}];
+const HABITS: &[Habit] = &[
+    Habit {
+        name: "test",
+        usage: "[--full] [STAGE…]",
+        about: "run all tests, or the named stages; the last line sums them up",
+        run: stages::run,
+    },
+    Habit {
+        name: "peers",
+        usage: "[NAME…] | --path BINARY",
+        about: "fetch the programs that tests and benches run beside cairn",
+        run: peers::run,
+    },
+];
 
 /// Exit code for a wrong command line.
 const USAGE: u8 = 2;
