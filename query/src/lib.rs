@@ -1,1 +1,12 @@
-//! Prometheus HTTP API and the fan-out that makes one Queryable of many stores.
+//! Prometheus' HTTP API and the fan-out that makes one `Queryable` of many stores.
+//!
+//! A query passes through, in order: the engine of `cairn-promql`, [`fanout`] (which stores can have it, all asked at once), [`merge`] (their sorted answers as one), and on
+//! the way back [`json`] (Prometheus' envelope and number formats).
+//!
+//! Invariant: an answer that lacks a store says so, as a warning or as an error; it is never silently short.
+
+pub mod fanout;
+pub mod json;
+pub mod merge;
+
+pub use fanout::{Fanout, PartialResponse};

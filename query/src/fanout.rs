@@ -1,0 +1,268 @@
+//! Many stores as one [`Queryable`].
+//!
+//! A request goes to every store whose time range and external labels can match, all at once. What a store
+//! cannot answer becomes a warning that names it, or fails the request when partial answers are refused.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_model::matcher::Matcher;
+use cairn_model::storage::{
+    LabelsRequest, Names, Queryable, SelectedSeries, Series, SeriesRequest, StoreApi, StoreError, StoreInfo,
+};
+use futures::TryStreamExt;
+use futures::future::join_all;
+
+use crate::merge::merge_series;
+
+/// What to do when a store cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartialResponse {
+    /// Answer without it and warn.
+    Warn,
+    /// Fail the request.
+    Abort,
+}
+
+/// Asks all stores and merges.
+#[derive(Clone)]
+pub struct Fanout {
+    stores: Vec<Arc<dyn StoreApi>>,
+    on_failure: PartialResponse,
+    max_series: usize,
+}
+
+impl Fanout {
+    /// Over `stores`; a selector may answer at most `max_series` series, 0 = no limit.
+    pub fn new(stores: Vec<Arc<dyn StoreApi>>, on_failure: PartialResponse, max_series: usize) -> Self {
+        Fanout { stores, on_failure, max_series }
+    }
+
+    /// The same stores with another rule for failures: rules must not be evaluated on half an answer.
+    pub fn with_partial_response(&self, on_failure: PartialResponse) -> Self {
+        Fanout { on_failure, ..self.clone() }
+    }
+
+    /// The stores, for status pages.
+    pub fn stores(&self) -> &[Arc<dyn StoreApi>] {
+        &self.stores
+    }
+
+    fn relevant<'a>(
+        &'a self,
+        min_ms: i64,
+        max_ms: i64,
+        matchers: &'a [Matcher],
+    ) -> impl Iterator<Item = (StoreInfo, &'a Arc<dyn StoreApi>)> {
+        self.stores
+            .iter()
+            .map(|s| (s.info(), s))
+            .filter(move |(info, _)| can_match(info, min_ms, max_ms, matchers))
+    }
+
+    /// Splits answers from failures, and turns failures into warnings where that is allowed.
+    fn judge<T>(
+        &self,
+        answers: Vec<(String, Result<T, StoreError>)>,
+    ) -> Result<(Vec<T>, Vec<String>), StoreError> {
+        let (mut good, mut warnings) = (Vec::with_capacity(answers.len()), Vec::new());
+        for (store, answer) in answers {
+            match answer {
+                Ok(a) => good.push(a),
+                // A budget is the caller's, not the store's: a partial answer would hide it.
+                Err(e @ (StoreError::LimitExceeded { .. } | StoreError::Canceled)) => return Err(e),
+                Err(e) if self.on_failure == PartialResponse::Abort => return Err(e),
+                Err(e) => warnings.push(format!("answer is partial: {store}: {e}")),
+            }
+        }
+        Ok((good, warnings))
+    }
+
+    fn check_count(&self, series: usize) -> Result<(), StoreError> {
+        if self.max_series > 0 && series > self.max_series {
+            return Err(StoreError::LimitExceeded { what: "series".into(), limit: self.max_series as u64 });
+        }
+        Ok(())
+    }
+
+    async fn collect(
+        &self,
+        store: &Arc<dyn StoreApi>,
+        request: SeriesRequest,
+    ) -> Result<Vec<Series>, StoreError> {
+        let mut stream = store.series(request).await?;
+        let mut all = Vec::new();
+        while let Some(mut batch) = stream.try_next().await? {
+            all.append(&mut batch);
+            self.check_count(all.len())?;
+        }
+        Ok(all)
+    }
+}
+
+/// Whether a store with this `info` can hold anything of the request. A store without label sets may.
+fn can_match(info: &StoreInfo, min_ms: i64, max_ms: i64, matchers: &[Matcher]) -> bool {
+    if info.max_ms < min_ms || info.min_ms > max_ms {
+        return false;
+    }
+    let fits = |set: &cairn_model::Labels| {
+        matchers.iter().all(|m| set.get(&m.name).is_none_or(|value| m.matches(value)))
+    };
+    info.label_sets.is_empty() || info.label_sets.iter().any(fits)
+}
+
+#[async_trait]
+impl Queryable for Fanout {
+    async fn select(&self, request: SeriesRequest) -> Result<SelectedSeries, StoreError> {
+        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
+        let answers = join_all(asked.map(|(info, store)| {
+            let request = request.clone();
+            async move { (info.name, self.collect(store, request).await) }
+        }))
+        .await;
+        let (lists, warnings) = self.judge(answers)?;
+        let mut series = merge_series(lists);
+        self.check_count(series.len())?;
+        if request.limit > 0 {
+            series.truncate(request.limit);
+        }
+        Ok(SelectedSeries { series, warnings })
+    }
+
+    async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
+        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
+        let answers = join_all(asked.map(|(info, store)| {
+            let request = request.clone();
+            async move { (info.name, store.label_names(request).await) }
+        }))
+        .await;
+        self.judge(answers).map(|(lists, warnings)| union(lists, warnings, request.limit))
+    }
+
+    async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
+        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
+        let answers = join_all(asked.map(|(info, store)| {
+            let request = request.clone();
+            async move { (info.name, store.label_values(name, request).await) }
+        }))
+        .await;
+        self.judge(answers).map(|(lists, warnings)| union(lists, warnings, request.limit))
+    }
+}
+
+fn union(lists: Vec<Names>, mut warnings: Vec<String>, limit: usize) -> Names {
+    let mut values = Vec::new();
+    for list in lists {
+        values.extend(list.values);
+        warnings.extend(list.warnings);
+    }
+    values.sort_unstable();
+    values.dedup();
+    if limit > 0 {
+        values.truncate(limit);
+    }
+    Names { values, warnings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_model::labels::Labels;
+    use cairn_model::storage::SeriesStream;
+    use futures::StreamExt;
+
+    struct Fixed {
+        name: &'static str,
+        labels: Vec<Labels>,
+        range: (i64, i64),
+        fails: bool,
+    }
+
+    #[async_trait]
+    impl StoreApi for Fixed {
+        fn info(&self) -> StoreInfo {
+            let (min_ms, max_ms) = self.range;
+            let tenant = Labels::from_pairs([("tenant_id", self.name)]).unwrap();
+            StoreInfo { name: self.name.into(), min_ms, max_ms, label_sets: vec![tenant] }
+        }
+
+        async fn series(&self, _: SeriesRequest) -> Result<SeriesStream, StoreError> {
+            if self.fails {
+                return Err(StoreError::Unavailable { store: self.name.into(), reason: "down".into() });
+            }
+            let series = self.labels.iter().map(|l| Series { labels: l.clone(), chunks: vec![] }).collect();
+            Ok(futures::stream::iter([Ok(series)]).boxed())
+        }
+
+        async fn label_names(&self, _: LabelsRequest) -> Result<Names, StoreError> {
+            Ok(Names { values: vec!["b".into(), self.name.into()], warnings: vec![] })
+        }
+
+        async fn label_values(&self, _: &str, r: LabelsRequest) -> Result<Names, StoreError> {
+            self.label_names(r).await
+        }
+    }
+
+    fn labels(name: &str) -> Labels {
+        Labels::from_pairs([("__name__", name)]).unwrap()
+    }
+
+    fn fanout(on_failure: PartialResponse, max_series: usize) -> Fanout {
+        let store = |name, l: &[&str], range, fails| {
+            let labels = l.iter().map(|n| labels(n)).collect();
+            Arc::new(Fixed { name, labels, range, fails }) as Arc<dyn StoreApi>
+        };
+        Fanout::new(
+            vec![
+                store("one", &["a", "c"], (0, 100), false),
+                store("two", &["a", "b"], (0, 100), false),
+                store("past", &["z"], (-100, -1), false),
+                store("down", &[], (0, 100), true),
+            ],
+            on_failure,
+            max_series,
+        )
+    }
+
+    #[tokio::test]
+    async fn answers_are_merged_and_a_failing_store_is_named() {
+        let got = fanout(PartialResponse::Warn, 0).select(SeriesRequest::new(0, 10, vec![])).await.unwrap();
+        assert_eq!(got.series.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(got.warnings, ["answer is partial: down: down is unavailable: down"]);
+    }
+
+    #[tokio::test]
+    async fn partial_answers_can_be_refused() {
+        let strict = fanout(PartialResponse::Abort, 0);
+        assert!(matches!(
+            strict.select(SeriesRequest::new(0, 10, vec![])).await,
+            Err(StoreError::Unavailable { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn stores_that_cannot_match_are_not_asked() {
+        let two = vec![Matcher::equal("tenant_id", "two")];
+        let got = fanout(PartialResponse::Abort, 0).select(SeriesRequest::new(0, 10, two)).await.unwrap();
+        assert_eq!(got.series.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn too_many_series_is_an_error_with_the_limit() {
+        let e = fanout(PartialResponse::Warn, 2).select(SeriesRequest::new(0, 10, vec![])).await.unwrap_err();
+        assert_eq!(e.to_string(), "series limit of 2 exceeded: narrow the query's matchers or time range");
+    }
+
+    #[tokio::test]
+    async fn names_are_united_sorted_and_cut() {
+        let request = LabelsRequest {
+            tenants: cairn_model::tenant::TenantScope::All,
+            min_ms: 0,
+            max_ms: 10,
+            matchers: vec![],
+            limit: 2,
+        };
+        let got = fanout(PartialResponse::Warn, 0).label_names(request).await.unwrap();
+        assert_eq!(got.values, ["b", "down"]);
+    }
+}

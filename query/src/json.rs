@@ -1,0 +1,165 @@
+//! Prometheus' JSON, written straight into one buffer.
+//!
+//! Numbers as Prometheus prints them: timestamps are seconds with three decimals only when there is a fraction;
+//! sample values are strings in the shortest form that reads back to the same float, with an exponent below
+//! 1e-6 and from 1e21 on. A result of a million points is one pass over a `Vec<u8>`, without a tree of values.
+
+use std::io::Write;
+
+use cairn_model::labels::LabelsRef;
+
+/// Appends `text` as a JSON string.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut plain_from = 0;
+    for (i, b) in text.bytes().enumerate() {
+        let escape: &[u8] = match b {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x00..=0x1f => b"",
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[plain_from..i]);
+        if escape.is_empty() {
+            write!(out, "\\u{b:04x}").expect("writing to memory");
+        } else {
+            out.extend_from_slice(escape);
+        }
+        plain_from = i + 1;
+    }
+    out.extend_from_slice(&text.as_bytes()[plain_from..]);
+    out.push(b'"');
+}
+
+/// Appends a label set as a JSON object.
+pub fn write_labels(out: &mut Vec<u8>, labels: LabelsRef<'_>) {
+    out.push(b'{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_string(out, name);
+        out.push(b':');
+        write_string(out, value);
+    }
+    out.push(b'}');
+}
+
+/// Appends strings as a JSON array.
+pub fn write_strings<S: AsRef<str>>(out: &mut Vec<u8>, list: &[S]) {
+    out.push(b'[');
+    for (i, s) in list.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_string(out, s.as_ref());
+    }
+    out.push(b']');
+}
+
+/// Appends milliseconds as seconds: `1435781451.781`, `0.100`, `-1`.
+pub fn write_timestamp(out: &mut Vec<u8>, t_ms: i64) {
+    if t_ms < 0 {
+        out.push(b'-');
+    }
+    let (seconds, fraction) = (t_ms.unsigned_abs() / 1000, t_ms.unsigned_abs() % 1000);
+    if fraction == 0 { write!(out, "{seconds}") } else { write!(out, "{seconds}.{fraction:03}") }
+        .expect("writing to memory");
+}
+
+/// Appends a sample value as Prometheus' API prints it, without quotes.
+pub fn write_float(out: &mut Vec<u8>, v: f64) {
+    if v.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if v.is_infinite() {
+        out.extend_from_slice(if v > 0.0 { b"+Inf" } else { b"-Inf" });
+    } else if v == 0.0 || (1e-6..1e21).contains(&v.abs()) {
+        write!(out, "{v}").expect("writing to memory");
+    } else {
+        let start = out.len();
+        write!(out, "{v:e}").expect("writing to memory");
+        go_exponent(out, start);
+    }
+}
+
+/// Turns Rust's `1e-7` behind `start` into Go's `1e-07`, and `1e21` into `1e+21`.
+fn go_exponent(out: &mut Vec<u8>, start: usize) {
+    let e = start + out[start..].iter().position(|b| *b == b'e').expect("the {:e} format has an exponent");
+    let digits = out.split_off(e + 1);
+    let (sign, digits) = match digits.strip_prefix(b"-") {
+        Some(rest) => (b'-', rest),
+        None => (b'+', &digits[..]),
+    };
+    out.push(sign);
+    if digits.len() == 1 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(digits);
+}
+
+/// Appends `[t,"v"]`.
+pub fn write_point(out: &mut Vec<u8>, t_ms: i64, v: f64) {
+    out.push(b'[');
+    write_timestamp(out, t_ms);
+    out.extend_from_slice(b",\"");
+    write_float(out, v);
+    out.extend_from_slice(b"\"]");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(f: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        f(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn floats_are_printed_as_go_does() {
+        for (v, want) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (1e-6, "0.000001"),
+            (9.9e-7, "9.9e-07"),
+            (1.5e-10, "1.5e-10"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-1.25e300, "-1.25e+300"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (5e-324, "5e-324"),
+            (123456789.125, "123456789.125"),
+        ] {
+            assert_eq!(written(|o| write_float(o, v)), want);
+        }
+    }
+
+    #[test]
+    fn timestamps_keep_three_decimals_or_none() {
+        for (t, want) in [
+            (1435781451781, "1435781451.781"),
+            (100, "0.100"),
+            (5, "0.005"),
+            (-1500, "-1.500"),
+            (60_000, "60"),
+        ] {
+            assert_eq!(written(|o| write_timestamp(o, t)), want);
+        }
+    }
+
+    #[test]
+    fn strings_are_valid_json() {
+        for text in ["", "plain", "q\"b\\n\n\r\t\u{1}é\u{1F600}"] {
+            let json = written(|o| write_string(o, text));
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Sorted answers of many stores as one sorted answer.
+//!
+//! A k-way merge by labels. Series with equal labels become one entry; of chunks that are equal to the byte
+//! only one stays (a block that is both on disk and in the bucket answers twice). Chunks that overlap with
+//! different content stay both: the engine merges their samples by time.
+//!
+//! Invariant: labels of the result are strictly increasing, chunks of a series are in order of their start.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use cairn_model::chunk::{AggrChunk, Chunk, ChunkData};
+use cairn_model::storage::Series;
+
+/// Merges sorted lists. Within a list equal labels may repeat in consecutive entries.
+///
+/// Cost: O(n log k) label comparisons for n series in k lists.
+pub fn merge_series(lists: Vec<Vec<Series>>) -> Vec<Series> {
+    let mut lists: Vec<_> = lists.into_iter().filter(|l| !l.is_empty()).collect();
+    if lists.len() == 1 {
+        return join_runs(lists.remove(0));
+    }
+    let mut sources: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut heap: BinaryHeap<Head> = sources
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(source, s)| s.next().map(|series| Head { series, source }))
+        .collect();
+    let mut merged: Vec<Series> = Vec::with_capacity(heap.len());
+    while let Some(Head { series, source }) = heap.pop() {
+        if let Some(next) = sources[source].next() {
+            heap.push(Head { series: next, source });
+        }
+        push(&mut merged, series);
+    }
+    merged.iter_mut().for_each(settle_chunks);
+    merged
+}
+
+fn join_runs(list: Vec<Series>) -> Vec<Series> {
+    let mut joined: Vec<Series> = Vec::with_capacity(list.len());
+    list.into_iter().for_each(|s| push(&mut joined, s));
+    joined.iter_mut().for_each(settle_chunks);
+    joined
+}
+
+fn push(merged: &mut Vec<Series>, series: Series) {
+    match merged.last_mut() {
+        Some(last) if last.labels == series.labels => last.chunks.extend(series.chunks),
+        _ => merged.push(series),
+    }
+}
+
+/// The next series of a source; the heap gives the smallest labels first.
+struct Head {
+    series: Series,
+    source: usize,
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.series.labels.cmp(&self.series.labels).then(other.source.cmp(&self.source))
+    }
+}
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Head {}
+
+fn settle_chunks(series: &mut Series) {
+    let ordered = series.chunks.windows(2).all(|w| w[0].max_ms() < w[1].min_ms());
+    if ordered {
+        return; // the common case: one store, or stores that follow one another in time
+    }
+    series.chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
+    let mut kept: Vec<AggrChunk> = Vec::with_capacity(series.chunks.len());
+    for chunk in series.chunks.drain(..) {
+        let range = (chunk.min_ms(), chunk.max_ms());
+        let known = kept
+            .iter()
+            .rev()
+            .take_while(|k| (k.min_ms(), k.max_ms()) == range)
+            .any(|k| same_content(k, &chunk));
+        if !known {
+            kept.push(chunk);
+        }
+    }
+    series.chunks = kept;
+}
+
+fn same_content(a: &AggrChunk, b: &AggrChunk) -> bool {
+    let same = |a: &Chunk, b: &Chunk| match (&a.data, &b.data) {
+        (ChunkData::Encoded(ea, ba), ChunkData::Encoded(eb, bb)) => ea == eb && ba == bb,
+        _ => false,
+    };
+    let slot = |a: &Option<Chunk>, b: &Option<Chunk>| match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => same(a, b),
+        _ => false,
+    };
+    match (a, b) {
+        (AggrChunk::Raw(a), AggrChunk::Raw(b)) => same(a, b),
+        (AggrChunk::Downsampled(a), AggrChunk::Downsampled(b)) => {
+            slot(&a.count, &b.count)
+                && slot(&a.sum, &b.sum)
+                && slot(&a.min, &b.min)
+                && slot(&a.max, &b.max)
+                && slot(&a.counter, &b.counter)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use cairn_model::chunk::Encoding;
+    use cairn_model::labels::Labels;
+    use proptest::prelude::*;
+
+    fn chunk(min_ms: i64, content: u8) -> AggrChunk {
+        let data = ChunkData::Encoded(Encoding::Xor, Bytes::copy_from_slice(&[content]));
+        AggrChunk::Raw(Chunk { min_ms, max_ms: min_ms + 9, data })
+    }
+
+    fn series(name: &str, chunks: Vec<AggrChunk>) -> Series {
+        Series { labels: Labels::from_pairs([("__name__", name)]).unwrap(), chunks }
+    }
+
+    fn shape(merged: &[Series]) -> Vec<(String, Vec<i64>)> {
+        merged
+            .iter()
+            .map(|s| (s.labels.to_string(), s.chunks.iter().map(AggrChunk::min_ms).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn equal_series_join_and_equal_chunks_stay_once() {
+        let merged = merge_series(vec![
+            vec![series("a", vec![chunk(0, 1), chunk(10, 2)]), series("c", vec![chunk(0, 1)])],
+            vec![series("a", vec![chunk(10, 2), chunk(20, 3)]), series("b", vec![])],
+            vec![series("a", vec![chunk(10, 7)])],
+        ]);
+        let want = [("a", vec![0, 10, 10, 20]), ("b", vec![]), ("c", vec![0])];
+        assert_eq!(shape(&merged), want.map(|(n, c)| (n.to_owned(), c)));
+    }
+
+    proptest! {
+        #[test]
+        fn result_is_the_sorted_union(lists in prop::collection::vec(
+            prop::collection::vec((0u8..6, 0i64..5, 0u8..2), 0..12), 0..5))
+        {
+            let mut want = std::collections::BTreeMap::<String, std::collections::BTreeSet<(i64, u8)>>::new();
+            let mut input = Vec::new();
+            for list in lists {
+                let mut sorted = list.clone();
+                sorted.sort();
+                input.push(sorted.iter().map(|(n, t, c)| {
+                    want.entry(format!("m{n}")).or_default().insert((t * 10, *c));
+                    series(&format!("m{n}"), vec![chunk(t * 10, *c)])
+                }).collect::<Vec<_>>());
+            }
+            let got = merge_series(input);
+            prop_assert!(got.windows(2).all(|w| w[0].labels < w[1].labels));
+            let want: Vec<_> = want.into_iter()
+                .map(|(n, set)| (n, set.into_iter().map(|(t, _)| t).collect::<Vec<_>>())).collect();
+            prop_assert_eq!(shape(&got), want);
+        }
+    }
+}
