@@ -195,8 +195,13 @@ pub struct Appended {
     pub exemplars: u64,
     /// What the store refused: conflicts, series over the limit, exemplars.
     pub rejections: Vec<Rejection>,
-    /// The store's reference of each series of the batch, 0 where there is none.
+    /// The store's reference of each series of the batch, 0 where there is none. A reference is never given to
+    /// another series again, so that a stale one is found out and not followed.
     pub refs: Vec<u64>,
+    /// Indexes, sorted, of series that came by [`BatchSeries::known_ref`] alone and that the store does not know
+    /// (any more). Nothing of them was stored and nothing of them is in the counts above; whoever filled the
+    /// batch sends them again with labels.
+    pub unknown: Vec<u32>,
 }
 
 impl WriteBatch {
