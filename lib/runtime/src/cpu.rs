@@ -31,6 +31,11 @@ impl CpuPool {
         CpuPool { slots: None, threads: 1 }
     }
 
+    /// Whether everything runs on the caller's thread, so that nothing may wait for another thread.
+    pub fn is_inline(&self) -> bool {
+        self.slots.is_none()
+    }
+
     /// How many computations run at once.
     pub fn parallelism(&self) -> usize {
         self.threads
