@@ -7,6 +7,7 @@
     reason = "drives real processes, files and clocks of a developer's machine; no part of the product"
 )]
 
+mod bench;
 mod http;
 mod peers;
 mod stages;
@@ -31,6 +32,12 @@ const HABITS: &[Habit] = &[
         usage: "[--full] [STAGE…]",
         about: "run all tests, or the named stages; the last line sums them up",
         run: stages::run,
+    },
+    Habit {
+        name: "bench",
+        usage: "NAME [--only ROW] [--quick] [--repeat N] [--json]",
+        about: "measure cairn beside its peers and judge it by the promised figures",
+        run: bench::run,
     },
     Habit {
         name: "peers",

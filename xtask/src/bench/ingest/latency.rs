@@ -1,0 +1,67 @@
+//! Slow requests at half of saturation, beside what the bare disk does at the same time.
+//!
+//! A log that is synced before each answer cannot beat the disk, and this machine's disk has its moods; so a probe that
+//! only writes and syncs runs in turn with the load, and the limit follows from it: must 2 × its p99 + 5 ms, aim
+//! 1.5 × + 2 ms.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::measures::P99_HALF;
+use super::scenarios::{Outcome, fsyncs, number};
+use crate::bench::load::{Load, verify};
+use crate::bench::row::Spread;
+use crate::bench::server::{Program, Server};
+
+/// Turns of probe and load.
+const TURNS: usize = 3;
+/// Bytes of one log write: a request of 2,000 samples at the 7 B a sample that the log may take.
+const PROBE_BYTES: usize = 14_000;
+/// Syncs of one probe.
+const PROBE_SYNCS: usize = 300;
+
+/// Finds the saturated rate, then measures at half of it.
+///
+/// # Errors
+/// When anything was refused or lost, or nothing was synced.
+pub fn run(program: Program, data: &Path, load: &Load) -> Result<Outcome> {
+    let server = Server::start(program, data)?;
+    let acked_log = data.join("acked");
+    let warm_up = Load { settle_s: 0, ..*load };
+    let rate = number(&warm_up.run(&server, &acked_log)?, "/steady/samples_per_s")? / 2.0;
+    let half = Load { rate: Some(rate), rounds: 11, settle_s: 0, ..*load };
+    let mut p99s = Vec::new();
+    let mut disk_p99s = Vec::new();
+    for turn in 0..TURNS {
+        let half = Load { seed: 2 + turn as u64, ..half };
+        disk_p99s.push(disk_p99_ms(&data.join("probe"))?);
+        p99s.push(number(&half.run(&server, &acked_log)?, "/steady/latency_ms/p99")?);
+    }
+    verify(&server, &acked_log, 1)?;
+    let p99 = Spread::of(&p99s).context("no turn was run")?.median;
+    let disk = Spread::of(&disk_p99s).context("no turn was run")?.median;
+    let note = format!("{}; bare fdatasync p99 {disk:.1} ms{}", half.describe(), fsyncs(&server)?);
+    let limits = vec![(2.0 * disk + 5.0, 1.5 * disk + 2.0)];
+    Ok(Outcome { figures: vec![(P99_HALF.name, p99)], limits, note })
+}
+
+/// p99 of writing and syncing one log record after another, milliseconds.
+fn disk_p99_ms(path: &Path) -> Result<f64> {
+    let what = || format!("cannot probe the disk with {}", path.display());
+    let mut file = File::create(path).with_context(what)?;
+    let record = vec![0x5a; PROBE_BYTES];
+    let mut times = Vec::with_capacity(PROBE_SYNCS);
+    for _ in 0..PROBE_SYNCS {
+        let start = Instant::now();
+        file.write_all(&record).with_context(what)?;
+        file.sync_data().with_context(what)?;
+        times.push(start.elapsed().as_secs_f64() * 1_000.0);
+    }
+    std::fs::remove_file(path).with_context(what)?;
+    times.sort_by(f64::total_cmp);
+    Ok(times[PROBE_SYNCS * 99 / 100 - 1])
+}

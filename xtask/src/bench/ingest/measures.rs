@@ -1,0 +1,59 @@
+//! The rows of `bench ingest`: limits, aims and the peers' figures they were set against.
+
+use crate::bench::row::Measure;
+
+const fn row(
+    name: &'static str,
+    unit: &'static str,
+    must: f64,
+    aim: f64,
+    anchor: Option<(&'static str, f64)>,
+) -> Measure {
+    Measure { name, unit, must: Some(must), aim: Some(aim), anchor }
+}
+
+const VM: &str = "victoria-metrics";
+const PROMETHEUS: &str = "prometheus";
+
+/// 200,000 series in steady state, remote write 1.0.
+pub const RW1_STEADY: Measure = row("rw1-steady", "ns CPU/sample", 500.0, 250.0, Some((VM, 1_530.0)));
+/// The same without any new series, to compare with older figures.
+pub const RW1_STILL: Measure =
+    Measure { name: "rw1-no-churn", unit: "ns CPU/sample", must: None, aim: None, anchor: None };
+/// The sender sends its series in another order every round.
+pub const RW1_SHUFFLED: Measure = row("rw1-shuffled", "ns CPU/sample", 800.0, 450.0, Some((VM, 1_836.0)));
+/// The sender comes back with new connections every round.
+pub const RW1_RESTARTED: Measure = row("rw1-restarted", "ns CPU/sample", 800.0, 450.0, Some((VM, 1_836.0)));
+/// Remote write 2.0.
+pub const RW2_STEADY: Measure = row("rw2-steady", "ns CPU/sample", 400.0, 180.0, Some((PROMETHEUS, 3_600.0)));
+/// A million series.
+pub const RW1_MILLION: Measure = row("rw1-1m-series", "ns CPU/sample", 700.0, 350.0, Some((VM, 1_840.0)));
+/// First contact with a series.
+pub const NEW_SERIES: Measure = row("new-series", "µs CPU/series", 5.0, 3.0, Some((PROMETHEUS, 11.2)));
+/// Slow requests at half of saturation; the limits follow from the disk, see `latency`.
+pub const P99_HALF: Measure =
+    Measure { name: "p99-half-load", unit: "ms", must: None, aim: None, anchor: None };
+/// Memory after seven scrapes of a million series.
+pub const RSS_MILLION: Measure = row("rss-1m-series", "RssAnon B/series", 800.0, 600.0, Some((VM, 1_110.0)));
+/// Memory after three hours of 200,000 series, one window sealed in between.
+pub const RSS_HOURS: Measure = row("rss-3h", "RssAnon B/series", 800.0, 600.0, None);
+/// From SIGKILL under load to ready again, slowest of all.
+pub const RESTART: Measure = row("restart", "s", 2.0, 0.5, Some((PROMETHEUS, 8.9)));
+/// Log bytes a sample.
+pub const WAL_BYTES: Measure = row("wal-bytes", "B/sample", 7.0, 5.0, Some((PROMETHEUS, 9.6)));
+
+/// All rows in the order they are printed.
+pub const ALL: &[Measure] = &[
+    RW1_STEADY,
+    RW1_STILL,
+    RW1_SHUFFLED,
+    RW1_RESTARTED,
+    RW2_STEADY,
+    RW1_MILLION,
+    NEW_SERIES,
+    P99_HALF,
+    RSS_MILLION,
+    RSS_HOURS,
+    RESTART,
+    WAL_BYTES,
+];

@@ -1,0 +1,218 @@
+//! `bench ingest`: what a sample costs from the request to the durable log.
+//!
+//! Parts in order: `measures` (rows) → `scenarios` (one server, one load, several figures) → here the loop that runs
+//! each scenario against cairn and its peers in turn, so that a neighbour's noise meets all of them alike → rows.
+
+mod latency;
+mod measures;
+mod restart;
+mod scenarios;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use measures::ALL;
+use scenarios::{SCENARIOS, Scenario};
+
+use super::Options;
+use super::row::{Measure, Observation, Row};
+use super::server::Program;
+use crate::{peers, workspace};
+
+/// cairn first.
+const PROGRAMS: &[Program] = &[Program::Cairn, Program::VictoriaMetrics, Program::Prometheus];
+
+/// What the runs of one scenario gave: figures by row name.
+pub type Figures = Vec<(&'static str, f64)>;
+
+/// Names for `--only`.
+pub fn row_names() -> Vec<&'static str> {
+    ALL.iter().map(|m| m.name).collect()
+}
+
+/// Measures the rows that are asked for.
+///
+/// # Errors
+/// When the data folder cannot be made; a program that fails is a row's reason.
+pub fn run(options: &Options) -> Result<Vec<Row>> {
+    for reason in peers::fetch(&["victoria-metrics", "prometheus"]) {
+        eprintln!("{reason}");
+    }
+    let folder = workspace::target().join("bench");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let file_system = file_system(&folder)?;
+    let mut board = Board::default();
+    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
+        board.refuse_all(&format!("{} is {file_system}, which has no fsync", folder.display()));
+    } else {
+        measure(options, &folder, &mut board);
+    }
+    Ok(ALL.iter().filter(|m| options.wants(m.name)).map(|m| board.row(*m, &file_system, options)).collect())
+}
+
+fn measure(options: &Options, folder: &Path, board: &mut Board) {
+    for scenario in SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| options.wants(m.name))) {
+        for run in 0..scenario.repeat(options) {
+            for program in PROGRAMS.iter().filter(|p| scenario.runs(**p)) {
+                eprintln!("{}: {} run {} …", scenario.name, program.name(), run + 1);
+                let data = fresh_folder(folder, *program);
+                let outcome = scenario.run(*program, &data, options.quick);
+                let _ = std::fs::remove_dir_all(&data);
+                board.take(scenario, *program, outcome);
+            }
+        }
+    }
+}
+
+fn fresh_folder(folder: &Path, program: Program) -> PathBuf {
+    let data = folder.join(program.name());
+    let _ = std::fs::remove_dir_all(&data);
+    data
+}
+
+/// Name of the file system under `folder`.
+fn file_system(folder: &Path) -> Result<String> {
+    let output = Command::new("stat")
+        .args(["--file-system", "--format=%T"])
+        .arg(folder)
+        .output()
+        .context("cannot run stat")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Figures and reasons by (row, program).
+#[derive(Default)]
+struct Board {
+    values: BTreeMap<(&'static str, &'static str), Result<Vec<f64>, String>>,
+    limits: BTreeMap<&'static str, Vec<(f64, f64)>>,
+    notes: BTreeMap<&'static str, String>,
+}
+
+impl Board {
+    fn take(&mut self, scenario: &Scenario, program: Program, outcome: Result<scenarios::Outcome>) {
+        match outcome {
+            Err(error) => {
+                eprintln!("{}: {}: {error:#}", scenario.name, program.name());
+                for measure in scenario.rows {
+                    self.values
+                        .insert((measure.name, program.name()), Err(format!("{error:#}").replace('\n', " ")));
+                }
+            }
+            Ok(outcome) => {
+                let own = |row: &str| scenario.rows.iter().any(|m| m.name == row);
+                for (row, value) in outcome.figures.into_iter().filter(|(row, _)| own(row)) {
+                    let all = self.values.entry((row, program.name())).or_insert_with(|| Ok(Vec::new()));
+                    // A run that failed before stays a failure: the median of the lucky runs is no figure.
+                    if let Ok(values) = all {
+                        values.push(value);
+                    }
+                }
+                // cairn comes first; a peer's note stands only where cairn gave none.
+                for measure in scenario.rows {
+                    self.notes.entry(measure.name).or_insert_with(|| outcome.note.clone());
+                }
+                if program == Program::Cairn {
+                    self.limits.entry(scenario.rows[0].name).or_default().extend(outcome.limits);
+                }
+            }
+        }
+    }
+
+    fn refuse_all(&mut self, reason: &str) {
+        for measure in ALL {
+            for program in PROGRAMS {
+                self.values.insert((measure.name, program.name()), Err(reason.to_owned()));
+            }
+        }
+    }
+
+    fn row(&self, mut measure: Measure, file_system: &str, options: &Options) -> Row {
+        if let Some((must, aim)) = self.limits.get(measure.name).and_then(|limits| middle(limits)) {
+            (measure.must, measure.aim) = (Some(must), Some(aim));
+        }
+        let observations = PROGRAMS
+            .iter()
+            .filter_map(|program| {
+                let values = self.values.get(&(measure.name, program.name()))?.clone();
+                let values = match values {
+                    Ok(_) if options.quick && *program == Program::Cairn => {
+                        return Some(Observation {
+                            subject: program.name().to_owned(),
+                            version: program.version(),
+                            values: Err(format!("quick run gave {:?}", values.unwrap_or_default())),
+                        });
+                    }
+                    other => other,
+                };
+                Some(Observation { subject: program.name().to_owned(), version: program.version(), values })
+            })
+            .collect();
+        let note = self.notes.get(measure.name).cloned().unwrap_or_default();
+        let note = [note, file_system.to_owned()].into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>();
+        Row { measure, observations, note: note.join("; ") }
+    }
+}
+
+/// The pair in the middle by its first number.
+fn middle(limits: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let mut sorted = limits.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scenarios::Outcome;
+
+    fn options(quick: bool) -> Options {
+        Options { only: None, quick, repeat: 1, json: false }
+    }
+
+    fn outcome(figures: Figures) -> Outcome {
+        Outcome { figures, limits: vec![], note: "load".to_owned() }
+    }
+
+    fn values(board: &Board, row: &Measure) -> Vec<Result<Vec<f64>, String>> {
+        board.row(*row, "ext4", &options(false)).observations.into_iter().map(|o| o.values).collect()
+    }
+
+    #[test]
+    fn a_figure_counts_only_for_the_rows_of_its_own_scenario() {
+        let mut board = Board::default();
+        let steady = &SCENARIOS[0];
+        board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0), ("rw2-steady", 300.0)])));
+        assert_eq!(values(&board, &measures::RW1_STEADY), [Ok(vec![300.0])]);
+        assert!(values(&board, &measures::RW2_STEADY).is_empty());
+    }
+
+    #[test]
+    fn one_failed_run_spoils_the_row_whatever_came_before_or_after() {
+        let mut board = Board::default();
+        let steady = &SCENARIOS[0];
+        board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0)])));
+        board.take(steady, Program::Cairn, Err(anyhow::anyhow!("2 samples refused")));
+        board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0)])));
+        assert_eq!(values(&board, &measures::RW1_STEADY), [Err("2 samples refused".to_owned())]);
+    }
+
+    #[test]
+    fn a_quick_run_shows_figures_and_judges_nothing() {
+        let mut board = Board::default();
+        board.take(&SCENARIOS[0], Program::Cairn, Ok(outcome(vec![("rw1-steady", 1.0)])));
+        let row = board.row(measures::RW1_STEADY, "ext4", &options(true));
+        assert!(
+            matches!(row.verdict(), crate::bench::row::Verdict::NotMeasured(why) if why.contains("quick"))
+        );
+    }
+
+    #[test]
+    fn every_row_belongs_to_exactly_one_scenario() {
+        for measure in ALL {
+            let homes = SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| m.name == measure.name)).count();
+            assert_eq!(homes, 1, "{}", measure.name);
+        }
+    }
+}

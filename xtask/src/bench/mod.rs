@@ -1,0 +1,124 @@
+//! `cargo xtask bench NAME`: cairn beside its peers in one run, judged against the figures that were promised.
+//!
+//! Parts in order: `server` (programs) → `load` (the generator) → one module a bench → `row` (verdict and output).
+//! Invariant: a figure counts only when the load was acked whole, every acked sample was found again by query, and the
+//! data lay on a real file system; anything else is *not measured*, with the reason.
+
+mod ingest;
+mod load;
+mod row;
+mod server;
+
+use anyhow::{Result, bail};
+
+use crate::workspace;
+
+/// A bench: its name, the names of its rows, and the function that measures those asked for.
+struct Bench {
+    name: &'static str,
+    rows: fn() -> Vec<&'static str>,
+    run: fn(&Options) -> Result<Vec<row::Row>>,
+}
+
+const BENCHES: &[Bench] = &[Bench { name: "ingest", rows: ingest::row_names, run: ingest::run }];
+
+/// How a bench is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Only this row.
+    pub only: Option<String>,
+    /// A tenth of the load, once: shows that it works, judges nothing.
+    pub quick: bool,
+    /// Runs of which the median counts.
+    pub repeat: usize,
+    /// One JSON object a program and row instead of lines for readers.
+    pub json: bool,
+}
+
+impl Options {
+    /// Whether a row is asked for.
+    pub fn wants(&self, row: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == row)
+    }
+}
+
+/// Runs the command. Exit code 0 when all was measured.
+///
+/// # Errors
+/// When an argument is wrong or the release binaries cannot be built.
+pub fn run(args: &[String]) -> Result<i32> {
+    let Some((name, rest)) = args.split_first() else {
+        bail!("cannot run a bench: expected one of {}", names().join(", "));
+    };
+    let Some(bench) = BENCHES.iter().find(|b| b.name == name) else {
+        bail!("cannot run bench {name}: there are {}", names().join(", "));
+    };
+    let options = parse(rest)?;
+    if let Some(only) = &options.only {
+        let rows = (bench.rows)();
+        if !rows.contains(&only.as_str()) {
+            bail!("cannot measure {only}: the rows of {name} are {}", rows.join(", "));
+        }
+    }
+    server::build()?;
+    let rows = (bench.run)(&options)?;
+    let commit = workspace::commit();
+    for row in &rows {
+        if options.json {
+            row.json(name, &commit).iter().for_each(|object| println!("{object}"));
+        } else {
+            println!("{}", row.text());
+        }
+    }
+    let (line, all_measured) = row::sum_up(name, &rows);
+    if options.json {
+        eprintln!("{line}");
+    } else {
+        println!("{line}");
+    }
+    Ok(i32::from(!all_measured))
+}
+
+fn names() -> Vec<&'static str> {
+    BENCHES.iter().map(|b| b.name).collect()
+}
+
+fn parse(args: &[String]) -> Result<Options> {
+    let mut options = Options { only: None, quick: false, repeat: 3, json: false };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--quick" => options.quick = true,
+            "--json" => options.json = true,
+            "--only" => options.only = args.next().cloned(),
+            "--repeat" => match args.next().and_then(|n| n.parse().ok()) {
+                Some(n) if n > 0 => options.repeat = n,
+                _ => bail!("cannot repeat: expected --repeat N with N of 1 or more"),
+            },
+            other => {
+                bail!("cannot run a bench with {other}: expected --only ROW, --quick, --repeat N or --json")
+            }
+        }
+    }
+    if options.quick {
+        options.repeat = 1;
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let options = parse(&args("--only rw2-steady --repeat 5 --json")).unwrap();
+        assert_eq!((options.only.as_deref(), options.repeat, options.json), (Some("rw2-steady"), 5, true));
+        assert!(options.wants("rw2-steady") && !options.wants("rw1-steady"));
+        assert_eq!(parse(&args("--quick --repeat 5")).unwrap().repeat, 1);
+        for bad in ["--repeat 0", "--repeat x", "--slow"] {
+            assert!(parse(&args(bad)).is_err(), "{bad}");
+        }
+    }
+}
