@@ -1,0 +1,103 @@
+//! The manifests in deploy/ are what Kubernetes understands: every document is read into Kubernetes' own type and
+//! written back; a field that is lost on the way is one that Kubernetes does not know.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Secret, core::v1::Service};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn deploy(file: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file);
+    #[allow(clippy::disallowed_methods)] // the repository's own file
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n").map(|doc| serde_saphyr::from_str(doc).expect("valid YAML")).collect()
+}
+
+/// Reads `document` as a `T` and asserts that nothing of it is lost.
+fn known<T: DeserializeOwned + Serialize>(document: &Value) -> T {
+    let typed: T = serde_json::from_value(document.clone()).unwrap_or_else(|e| panic!("{e} in {document}"));
+    let back = serde_json::to_value(&typed).expect("serializes");
+    assert_no_loss(document, &back, "");
+    typed
+}
+
+fn assert_no_loss(wanted: &Value, kept: &Value, path: &str) {
+    match (wanted, kept) {
+        (Value::Object(w), Value::Object(k)) => {
+            for (key, value) in w {
+                let path = format!("{path}.{key}");
+                let kept = k.get(key).unwrap_or_else(|| panic!("Kubernetes does not know {path}"));
+                assert_no_loss(value, kept, &path);
+            }
+        }
+        (Value::Array(w), Value::Array(k)) => {
+            assert_eq!(w.len(), k.len(), "{path}");
+            w.iter().zip(k).enumerate().for_each(|(i, (w, k))| assert_no_loss(w, k, &format!("{path}[{i}]")));
+        }
+        _ => assert_eq!(wanted, kept, "{path}"),
+    }
+}
+
+fn of_kind<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    documents.iter().filter(|d| d["kind"] == kind).collect()
+}
+
+#[test]
+fn every_document_is_of_a_known_type_without_unknown_fields() {
+    let docs = documents(&deploy("kubernetes/cairn.yaml"));
+    let mut checked = 0;
+    for doc in &docs {
+        match doc["kind"].as_str().expect("a kind") {
+            "Secret" => drop(known::<Secret>(doc)),
+            "Service" => drop(known::<Service>(doc)),
+            "StatefulSet" => drop(known::<StatefulSet>(doc)),
+            other => panic!("{other} is not checked: add its type here"),
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 4);
+}
+
+#[test]
+fn an_unknown_field_would_be_noticed() {
+    let mut docs = documents(&deploy("kubernetes/cairn.yaml"));
+    let set = docs.iter_mut().find(|d| d["kind"] == "StatefulSet").expect("a StatefulSet");
+    set["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStopp"] = serde_json::json!({});
+    let set = set.clone();
+    assert!(std::panic::catch_unwind(move || known::<StatefulSet>(&set)).is_err());
+}
+
+#[test]
+fn ports_probes_and_times_fit_together() {
+    let docs = documents(&deploy("kubernetes/cairn.yaml"));
+    let set: StatefulSet = known(of_kind(&docs, "StatefulSet")[0]);
+    let pod = set.spec.as_ref().expect("spec").template.spec.as_ref().expect("pod");
+    let container = &pod.containers[0];
+    let names: Vec<_> = container.ports.iter().flatten().filter_map(|p| p.name.clone()).collect();
+    for service in of_kind(&docs, "Service") {
+        for port in service["spec"]["ports"].as_array().expect("ports") {
+            let target = port["targetPort"].as_str().expect("by name");
+            assert!(names.iter().any(|n| n == target), "no container port {target}");
+        }
+    }
+    for probe in [&container.startup_probe, &container.readiness_probe, &container.liveness_probe] {
+        assert!(probe.as_ref().is_some_and(|p| p.http_get.is_some()), "a probe is missing");
+    }
+    let grace =
+        container.args.iter().flatten().find_map(|a| a.strip_prefix("--shutdown.grace=")?.strip_suffix('s'));
+    let grace: i64 = grace.expect("--shutdown.grace in seconds").parse().expect("a number");
+    let sleep = container
+        .lifecycle
+        .as_ref()
+        .and_then(|l| l.pre_stop.as_ref()?.sleep.as_ref())
+        .expect("preStop")
+        .seconds;
+    assert!(sleep + grace < pod.termination_grace_period_seconds.expect("a grace period"));
+    let user = pod.security_context.as_ref().and_then(|c| c.run_as_user);
+    assert_eq!(user, Some(65532));
+}
