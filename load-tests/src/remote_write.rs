@@ -15,10 +15,10 @@ use crate::acked_log::{AckedLog, Run};
 use crate::fleet::{Fleet, Plan};
 use crate::latency::Percentiles;
 use crate::schedule;
-use crate::sender::{Policy, Request, Senders, Tally};
+use crate::sender::{Outcome, Policy, Request, Senders, Tally};
 use crate::server_process::{Usage, usage};
 use crate::target::Target;
-use crate::wire::{Encoder, Proto, mean_label_bytes};
+use crate::wire::{Encoder, Proto, mean_label_bytes, request_head};
 
 /// What a real sender's samples measured: (raw, snappy) bytes a sample, for the reader of the first line.
 const REAL_BYTES_V1: (f64, f64) = (264.7, 26.4);
@@ -90,17 +90,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number of 1 or more".to_owned())
 }
 
-/// How a run ended, for the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything was answered 2xx.
-    AllAcked,
-    /// The target was there and refused something.
-    SomeRefused,
-    /// The target could not be reached, or went away.
-    Unreachable,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -133,8 +122,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
         shuffle: args.shuffle,
     };
     let log = args.acked_log.as_deref().map(|path| AckedLog::create(path, &run)).transpose()?;
+    let Ok(address) = target.address().inspect_err(|error| eprintln!("{error:#}")) else {
+        return Ok(Outcome::Unreachable);
+    };
     let policy = Policy {
-        address: target.address()?,
+        address,
         retry_for,
         spacing: args.rate.map(|rate| Duration::from_secs_f64(args.request_samples as f64 / rate)),
         reconnect: args.reconnect,
@@ -166,7 +158,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         std::thread::sleep(Duration::from_secs(args.settle));
     }
     println!("{}", report.summary(args, &loader));
-    Ok(report.outcome())
+    Ok(report.total.outcome())
 }
 
 fn now_ms() -> i64 {
@@ -200,15 +192,7 @@ struct Loader {
 impl Loader {
     fn new(args: &Args, run: Run, target: &Target) -> Self {
         let proto = if args.proto == 1 { Proto::V1 } else { Proto::V2 };
-        let tenant = args.tenant.as_ref().map(|t| format!("THANOS-TENANT: {t}\r\n")).unwrap_or_default();
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: cairn-load-tests\r\nContent-Encoding: snappy\r\n\
-             Content-Type: {}\r\nX-Prometheus-Remote-Write-Version: {}\r\n{tenant}Content-Length: ",
-            target.path,
-            target.authority,
-            proto.content_type(),
-            proto.version(),
-        );
+        let head = request_head(target, proto, args.tenant.as_deref());
         Self {
             fleet: Fleet::new(run.plan),
             encoder: Encoder::new(proto),
@@ -385,16 +369,6 @@ impl Report {
                 "real_raw_bytes_per_sample": real.0, "real_wire_bytes_per_sample": real.1,
             },
         })
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.total.unreachable {
-            Outcome::Unreachable
-        } else if self.total.refused > 0 {
-            Outcome::SomeRefused
-        } else {
-            Outcome::AllAcked
-        }
     }
 }
 

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::acked_log::{self, Run};
 use crate::fleet::Fleet;
 use crate::fleet::families::SERIES_PER_INSTANCE;
 use crate::schedule;
-use crate::sender::Connection;
+use crate::sender::{Connection, Outcome};
 use crate::target::Target;
 
 /// Largest answer that is read: 500 series over half a day.
@@ -62,16 +62,27 @@ impl Findings {
     }
 }
 
-/// Runs the command; prints one JSON line.
+/// Runs the command; prints one JSON line. A server that cannot be asked is an [`Outcome::Unreachable`].
 ///
 /// # Errors
-/// When the log cannot be read or the server does not answer.
-pub fn run(args: &Args) -> Result<Findings> {
+/// When the log cannot be read or an argument makes no sense.
+pub fn run(args: &Args) -> Result<Outcome> {
     let (run, acked) = acked_log::read(&args.acked_log)?;
     let every = usize::try_from(args.every).context("cannot count that far")?;
-    let mut sent = Sent::of(&run, &acked, every);
     let target = Target::parse(&args.url)?;
-    let mut client = Client::open(&target, args.tenant.as_deref())?;
+    let mut sent = Sent::of(&run, &acked, every);
+    match ask(&target, args.tenant.as_deref(), &run, &mut sent) {
+        Err(error) => {
+            eprintln!("{error:#}");
+            Ok(Outcome::Unreachable)
+        }
+        Ok(findings) if findings.is_clean() => Ok(Outcome::AllAcked),
+        Ok(_) => Ok(Outcome::SomeRefused),
+    }
+}
+
+fn ask(target: &Target, tenant: Option<&str>, run: &Run, sent: &mut Sent) -> Result<Findings> {
+    let mut client = Client::open(target, tenant)?;
     let mut findings = Findings { acked: sent.acked, ..Findings::default() };
     let plan = &run.plan;
     let last_ms = plan.start_ms + (run.rounds as i64 - 1) * plan.step_ms;
@@ -81,11 +92,10 @@ pub fn run(args: &Args) -> Result<Findings> {
     for instance in sent.instances.clone() {
         let query = format!("{{instance=\"{instance}\"}}[{range_s}s]");
         let answer = client.query(&query, last_ms)?;
-        series += compare(&answer, &mut sent, plan.start_ms, plan.step_ms, &mut findings)
+        series += compare(&answer, sent, plan.start_ms, plan.step_ms, &mut findings)
             .with_context(|| format!("cannot read the answer to {query}"))?;
     }
-    findings.missing = sent.samples.values().flatten().filter(|s| s.state == State::Acked).count() as u64;
-    ensure!(series > 0 || findings.acked == 0 || findings.missing > 0, "nothing was compared");
+    findings.missing = sent.missing();
     println!(
         "{}",
         json!({
@@ -157,6 +167,11 @@ impl Sent {
             }
         }
         sent
+    }
+
+    /// Acked samples that no answer held.
+    fn missing(&self) -> u64 {
+        self.samples.values().flatten().filter(|s| s.state == State::Acked).count() as u64
     }
 
     fn identity(&mut self, fleet: &Fleet, series: usize) -> Identity {

@@ -12,7 +12,7 @@ mod values;
 use families::{SERIES_PER_INSTANCE, Shape, templates};
 pub use symbols::{SymbolId, Symbols};
 use values::Place;
-pub use values::mix;
+pub use values::{mix, unit};
 
 /// Labels of a series that has two of its own, the most there are.
 const MOST_LABELS: usize = 11;

@@ -70,6 +70,17 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// How the run ended.
+    pub fn outcome(&self) -> Outcome {
+        if self.unreachable {
+            Outcome::Unreachable
+        } else if self.refused > 0 {
+            Outcome::SomeRefused
+        } else {
+            Outcome::AllAcked
+        }
+    }
+
     /// Adds another sender's or round's view.
     pub fn add(&mut self, other: Self) {
         self.acked += other.acked;
@@ -85,6 +96,28 @@ impl Tally {
         self.latencies_us.extend(other.latencies_us);
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.first_break = self.first_break.take().or(other.first_break);
+    }
+}
+
+/// How a command ended, for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was answered 2xx.
+    AllAcked,
+    /// The target was there and refused something, or did not keep what it acked.
+    SomeRefused,
+    /// The target could not be reached, or went away.
+    Unreachable,
+}
+
+impl Outcome {
+    /// The one that tells more of what went wrong.
+    pub fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unreachable, _) | (_, Self::Unreachable) => Self::Unreachable,
+            (Self::SomeRefused, _) | (_, Self::SomeRefused) => Self::SomeRefused,
+            _ => Self::AllAcked,
+        }
     }
 }
 

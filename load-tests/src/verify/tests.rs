@@ -37,7 +37,7 @@ fn findings(run: &Run, acked: &[(u64, u32)], answer: &Value) -> Findings {
     let mut sent = Sent::of(run, acked, 1);
     let mut findings = Findings { acked: sent.acked, ..Findings::default() };
     compare(answer, &mut sent, run.plan.start_ms, run.plan.step_ms, &mut findings).unwrap();
-    findings.missing = sent.samples.values().flatten().filter(|s| s.state == State::Acked).count() as u64;
+    findings.missing = sent.missing();
     findings
 }
 

@@ -11,6 +11,7 @@ mod v2;
 use anyhow::{Context, Result};
 
 use crate::fleet::Fleet;
+use crate::target::Target;
 
 /// Version of remote write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Proto {
 
 impl Proto {
     /// The `Content-Type` header's value.
-    pub fn content_type(self) -> &'static str {
+    fn content_type(self) -> &'static str {
         match self {
             Self::V1 => "application/x-protobuf",
             Self::V2 => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
@@ -31,7 +32,7 @@ impl Proto {
     }
 
     /// The `X-Prometheus-Remote-Write-Version` header's value.
-    pub fn version(self) -> &'static str {
+    fn version(self) -> &'static str {
         match self {
             Self::V1 => "0.1.0",
             Self::V2 => "2.0.0",
@@ -79,6 +80,34 @@ impl Encoder {
         })?;
         Ok(Encoded { raw_bytes: self.raw.len(), body: &self.compressed[..length] })
     }
+}
+
+/// A series with any labels, sorted by name, and its samples as (value, timestamp in ms).
+pub type SeriesSamples = (Vec<(String, String)>, Vec<(f64, i64)>);
+
+/// Any series as the snappy body of a remote-write 1.0 request.
+///
+/// # Errors
+/// When the message is larger than snappy's block format can say (4 GiB).
+pub fn encode_series(series: &[SeriesSamples]) -> Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    for (labels, samples) in series {
+        v1::put_series(labels, samples, &mut raw);
+    }
+    snap::raw::Encoder::new().compress_vec(&raw).context("cannot compress a request")
+}
+
+/// The head of a request up to the number of `Content-Length`.
+pub fn request_head(target: &Target, proto: Proto, tenant: Option<&str>) -> String {
+    let tenant = tenant.map(|t| format!("THANOS-TENANT: {t}\r\n")).unwrap_or_default();
+    format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: cairn-load-tests\r\nContent-Encoding: snappy\r\n\
+         Content-Type: {}\r\nX-Prometheus-Remote-Write-Version: {}\r\n{tenant}Content-Length: ",
+        target.path,
+        target.authority,
+        proto.content_type(),
+        proto.version(),
+    )
 }
 
 /// Mean bytes of a series' labels in version 1, over the whole fleet.
