@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod chunk;
+pub mod datetime;
 pub mod exemplar;
 pub mod external;
 pub mod histogram;

@@ -2,7 +2,7 @@
 //! evaluation, for each alert.
 //!
 //! Parts in the order a template meets them: [`lex`](lex) → [`parse`](parse) → [`ast`](ast), then at each expansion
-//! [`exec`](exec) (walks), [`eval`](eval) (pipelines), [`functions`](functions), [`gofmt`](gofmt) (Go's `fmt`),
+//! [`exec`](exec) (walks), [`eval`](eval) (pipelines), [`functions`](functions), [`gofmt`] (Go's `fmt`),
 //! [`gotime`] (Go's `time`).
 //!
 //! Invariants: an expansion is a pure function of the template, its data and its [`Env`]; nothing a template says makes
