@@ -1,6 +1,7 @@
 //! From samples to chunks: picks the encoding by the kind of value and cuts by size, time and layout.
 
 use bytes::Bytes;
+use cairn_model::chunk::{ColumnValues, Columns};
 use cairn_model::{Chunk, ChunkData, Encoding, TimestampMs, Value};
 
 use super::histogram::append::Appended;
@@ -90,6 +91,24 @@ impl ChunkBuilder {
             }
             open.max_ms = t_ms[end - 1];
             at = end;
+        }
+    }
+
+    /// Adds columns of any kind.
+    pub fn push_columns(&mut self, columns: &Columns) {
+        let start = |i: usize| columns.start_ms.get(i).copied().unwrap_or(0);
+        match &columns.values {
+            ColumnValues::Floats(values) if columns.start_ms.is_empty() => {
+                self.push_floats(&columns.t_ms, values)
+            }
+            ColumnValues::Floats(values) => {
+                let rows = columns.t_ms.iter().zip(values).enumerate();
+                rows.for_each(|(i, (t, v))| self.push_float(*t, start(i), *v));
+            }
+            ColumnValues::Mixed(values) => {
+                let rows = columns.t_ms.iter().zip(values).enumerate();
+                rows.for_each(|(i, (t, v))| self.push(*t, start(i), v));
+            }
         }
     }
 

@@ -1,0 +1,360 @@
+//! The local blocks of a node as one [`StoreApi`].
+//!
+//! [`BlockStore::reload`] takes in folders that appeared and drops those that went. A read prunes by time, tenant
+//! and external labels, selects in every block, and merges the blocks' series by labels, batch by batch.
+//!
+//! Invariant: a block that is not sound is set aside, counted and named; the others go on answering.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cairn_model::external::ExternalLabels;
+use cairn_model::storage::{
+    LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
+};
+use cairn_model::tenant::{TENANT_LABEL, TenantScope};
+use cairn_model::{Labels, Matcher};
+use cairn_runtime::Disk;
+use futures::StreamExt;
+use parking_lot::RwLock;
+use tracing::{error, info};
+use ulid::Ulid;
+
+use super::BlockReader;
+use crate::error::TsdbError;
+use crate::index::SeriesEntry;
+
+/// Series a batch of an answer.
+const BATCH_SERIES: usize = 256;
+
+/// The local blocks.
+#[derive(Clone)]
+pub struct BlockStore {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    state: Arc<RwLock<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    blocks: BTreeMap<Ulid, Arc<OpenBlock>>,
+    quarantined: BTreeMap<Ulid, Quarantined>,
+}
+
+struct OpenBlock {
+    reader: BlockReader,
+    external: ExternalLabels,
+}
+
+/// A block that was set aside.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What is wrong, with object and offset.
+    pub reason: String,
+}
+
+impl BlockStore {
+    /// Opens all blocks below `dir`, which exists.
+    ///
+    /// # Errors
+    /// [`TsdbError::Io`] when the folder cannot be listed. A block that is not sound is no error.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, TsdbError> {
+        let store = BlockStore { disk, dir: dir.to_owned(), state: Arc::default() };
+        store.reload()?;
+        Ok(store)
+    }
+
+    /// Takes in new blocks and forgets those whose folder went. Reads that have begun keep what they saw. Call it
+    /// after a block was written or removed.
+    ///
+    /// # Errors
+    /// [`TsdbError::Io`] when the folder cannot be listed.
+    pub fn reload(&self) -> Result<(), TsdbError> {
+        let entries = self.disk.list(&self.dir).map_err(TsdbError::io("list", &self.dir))?;
+        let found: Vec<Ulid> =
+            entries.iter().filter(|e| e.is_dir).filter_map(|e| Ulid::from_str(&e.name).ok()).collect();
+        let (mut opened, mut broken) = (Vec::new(), Vec::new());
+        for ulid in &found {
+            let known = {
+                let state = self.state.read();
+                state.blocks.contains_key(ulid) || state.quarantined.contains_key(ulid)
+            };
+            if known {
+                continue;
+            }
+            match BlockReader::open(&*self.disk, &self.dir.join(ulid.to_string())) {
+                Ok(reader) => {
+                    let external = ExternalLabels::new(reader.meta().external_labels());
+                    opened.push((*ulid, Arc::new(OpenBlock { reader, external })));
+                }
+                Err(e) => broken.push((*ulid, e.to_string())),
+            }
+        }
+        let mut state = self.state.write();
+        state.blocks.retain(|ulid, _| found.contains(ulid));
+        state.quarantined.retain(|ulid, _| found.contains(ulid));
+        state.blocks.extend(opened);
+        drop(state);
+        broken.into_iter().for_each(|(ulid, reason)| self.quarantine(ulid, reason));
+        info!(dir = %self.dir.display(), blocks = self.len(), "local blocks loaded");
+        Ok(())
+    }
+
+    /// How many blocks answer.
+    pub fn len(&self) -> usize {
+        self.state.read().blocks.len()
+    }
+
+    /// Whether no block answers.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Descriptions of the blocks that answer, oldest first.
+    pub fn metas(&self) -> Vec<crate::meta::BlockMeta> {
+        self.state.read().blocks.values().map(|b| b.reader.meta().clone()).collect()
+    }
+
+    /// Blocks that were set aside, with the reasons.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.state.read().quarantined.values().cloned().collect()
+    }
+
+    /// Bytes of index and chunks of the blocks that answer.
+    pub fn size_bytes(&self) -> u64 {
+        let state = self.state.read();
+        state.blocks.values().map(|b| b.reader.index().size_bytes() + b.reader.segments().size().1).sum()
+    }
+
+    fn quarantine(&self, ulid: Ulid, reason: String) {
+        let folder = self.dir.join(ulid.to_string());
+        let mut state = self.state.write();
+        state.blocks.remove(&ulid);
+        let first = !state.quarantined.contains_key(&ulid);
+        if first {
+            error!(block = %ulid, folder = %folder.display(), reason, "block set aside: its data is not answered from here");
+            state.quarantined.insert(ulid, Quarantined { folder, reason });
+        }
+    }
+
+    /// Blocks that may hold anything of a request, each with the matchers left for its index.
+    fn relevant(
+        &self,
+        tenants: &TenantScope,
+        min_ms: i64,
+        max_ms: i64,
+        matchers: &[Matcher],
+    ) -> Vec<(Arc<OpenBlock>, Vec<Matcher>)> {
+        let state = self.state.read();
+        let visible = |b: &&Arc<OpenBlock>| {
+            let tenant = b.external.labels().get(TENANT_LABEL);
+            b.reader.meta().overlaps(min_ms, max_ms)
+                && (*tenants == TenantScope::All || tenant.is_some_and(|t| tenants.contains(t)))
+        };
+        let blocks = state.blocks.values().filter(visible);
+        blocks.filter_map(|b| b.external.narrow(matchers).map(|rest| (b.clone(), rest))).collect()
+    }
+
+    /// Asks every relevant block; one that is not sound is set aside and left out.
+    fn ask<T>(
+        &self,
+        blocks: &[(Arc<OpenBlock>, Vec<Matcher>)],
+        mut question: impl FnMut(&OpenBlock, &[Matcher]) -> Result<T, TsdbError>,
+    ) -> Vec<(Arc<OpenBlock>, T)> {
+        let mut answers = Vec::with_capacity(blocks.len());
+        for (block, matchers) in blocks {
+            match question(block, matchers) {
+                Ok(answer) => answers.push((block.clone(), answer)),
+                Err(e) => self.quarantine(block.reader.meta().ulid, e.to_string()),
+            }
+        }
+        answers
+    }
+}
+
+/// One block's part of an answer: its series in order of labels, external labels included.
+struct Cursor {
+    block: Arc<OpenBlock>,
+    series: std::iter::Peekable<std::vec::IntoIter<(Labels, u32)>>,
+}
+
+impl Cursor {
+    /// The series of `block`, sorted: merging external labels may change their order.
+    fn open(
+        block: &Arc<OpenBlock>,
+        matchers: &[Matcher],
+        request: &SeriesRequest,
+    ) -> Result<Self, TsdbError> {
+        let index = block.reader.index();
+        let mut entry = SeriesEntry::default();
+        let mut series = Vec::new();
+        for reference in index.select(matchers)? {
+            index.series(reference, &mut entry)?;
+            if entry.chunks.iter().any(|c| c.overlaps(request.min_ms, request.max_ms)) {
+                series.push((block.external.merge(entry.labels()), reference));
+            }
+        }
+        series.sort();
+        Ok(Cursor { block: block.clone(), series: series.into_iter().peekable() })
+    }
+
+    fn read(&self, labels: Labels, reference: u32, request: &SeriesRequest) -> Result<Series, TsdbError> {
+        let mut series = Series { labels, chunks: Vec::new() };
+        let reader = &self.block.reader;
+        let mut entry = SeriesEntry::default();
+        reader.index().series(reference, &mut entry)?;
+        for chunk in reader.chunks_of(reference, &entry, request.min_ms, request.max_ms)? {
+            series.chunks.push(reader.to_aggr(&chunk)?);
+        }
+        Ok(series)
+    }
+}
+
+/// Merges the cursors' series, one entry a label set.
+struct Merge {
+    store: BlockStore,
+    request: SeriesRequest,
+    cursors: Vec<Option<Cursor>>,
+    heap: BinaryHeap<Reverse<(Labels, usize)>>,
+    given: usize,
+}
+
+impl Merge {
+    fn new(store: BlockStore, request: SeriesRequest, cursors: Vec<Cursor>) -> Self {
+        let cursors: Vec<Option<Cursor>> = cursors.into_iter().map(Some).collect();
+        let mut merge = Merge { store, request, cursors, heap: BinaryHeap::new(), given: 0 };
+        (0..merge.cursors.len()).for_each(|i| merge.refill(i));
+        merge
+    }
+
+    fn refill(&mut self, i: usize) {
+        if let Some((labels, _)) = self.cursors[i].as_mut().and_then(|c| c.series.peek()) {
+            self.heap.push(Reverse((labels.clone(), i)));
+        }
+    }
+
+    /// The next series of all blocks; `None` at the end.
+    fn next_series(&mut self) -> Option<Series> {
+        loop {
+            if self.request.limit > 0 && self.given == self.request.limit {
+                return None;
+            }
+            let mut merged: Option<Series> = None;
+            while let Some(Reverse((labels, i))) = self.heap.peek() {
+                let i = *i;
+                if merged.as_ref().is_some_and(|m| m.labels != *labels) {
+                    break;
+                }
+                self.heap.pop();
+                match self.read_from(i) {
+                    Some(series) if merged.is_none() => merged = Some(series),
+                    Some(mut series) => {
+                        merged.as_mut().expect("checked above").chunks.append(&mut series.chunks)
+                    }
+                    None => {}
+                }
+                self.refill(i);
+            }
+            let mut series = merged?;
+            series.chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
+            // Everything of it in range may be deleted.
+            if self.request.skip_chunks || !series.chunks.is_empty() {
+                self.given += 1;
+                return Some(series);
+            }
+        }
+    }
+
+    fn read_from(&mut self, i: usize) -> Option<Series> {
+        let cursor = self.cursors[i].as_mut()?;
+        let (labels, reference) = cursor.series.next()?;
+        if self.request.skip_chunks {
+            return Some(Series { labels, chunks: Vec::new() });
+        }
+        match cursor.read(labels.clone(), reference, &self.request) {
+            Ok(series) => Some(series),
+            Err(e) => {
+                self.store.quarantine(cursor.block.reader.meta().ulid, e.to_string());
+                self.cursors[i] = None;
+                Some(Series { labels, chunks: Vec::new() })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl StoreApi for BlockStore {
+    fn info(&self) -> StoreInfo {
+        let state = self.state.read();
+        let metas = || state.blocks.values().map(|b| b.reader.meta());
+        let mut label_sets: Vec<Labels> =
+            state.blocks.values().map(|b| b.external.labels().clone()).collect();
+        label_sets.sort();
+        label_sets.dedup();
+        StoreInfo {
+            name: "local blocks".to_owned(),
+            // Without a block the range is empty: its end lies before its beginning.
+            min_ms: metas().map(|m| m.min_time).min().unwrap_or(i64::MAX),
+            max_ms: metas().map(|m| m.max_time.saturating_sub(1)).max().unwrap_or(i64::MIN),
+            label_sets,
+        }
+    }
+
+    async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+        let mut blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
+        blocks.retain(|(b, _)| b.reader.meta().resolution_ms() <= request.max_resolution_ms);
+        let cursors = {
+            let mut opened = Vec::with_capacity(blocks.len());
+            for (block, matchers) in &blocks {
+                match Cursor::open(block, matchers, &request) {
+                    Ok(cursor) => opened.push(cursor),
+                    Err(e) => self.quarantine(block.reader.meta().ulid, e.to_string()),
+                }
+            }
+            opened
+        };
+        let mut merge = Merge::new(self.clone(), request, cursors);
+        let batches = std::iter::from_fn(move || {
+            let batch: Vec<Series> = std::iter::from_fn(|| merge.next_series()).take(BATCH_SERIES).collect();
+            (!batch.is_empty()).then_some(Ok(batch))
+        });
+        Ok(futures::stream::iter(batches).boxed())
+    }
+
+    async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
+        let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
+        let answers = self.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
+        let mut names = std::collections::BTreeSet::new();
+        for (block, of_block) in answers {
+            if !of_block.is_empty() {
+                names.extend(block.external.labels().iter().map(|(n, _)| n.to_owned()));
+            }
+            names.extend(of_block);
+        }
+        Ok(limited(names, request.limit))
+    }
+
+    async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
+        let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
+        let answers = self.ask(&blocks, |b, matchers| match b.external.labels().get(name) {
+            // An external label has its one value wherever the block has a matching series.
+            Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
+                Ok(vec![value.to_owned()])
+            }
+            Some(_) => Ok(Vec::new()),
+            None => b.reader.index().label_values(name, matchers),
+        });
+        Ok(limited(answers.into_iter().flat_map(|(_, values)| values).collect(), request.limit))
+    }
+}
+
+fn limited(values: std::collections::BTreeSet<String>, limit: usize) -> Names {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    Names { values: values.into_iter().take(limit).collect(), warnings: Vec::new() }
+}

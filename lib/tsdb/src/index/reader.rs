@@ -1,0 +1,176 @@
+//! Reading an index, mapped or in memory.
+
+use bytes::Bytes;
+use cairn_model::Matcher;
+
+use super::postings::{PostingsRef, union};
+use super::select::select;
+use super::series::SeriesEntry;
+use super::{ALL_POSTINGS, PostingsTable, SERIES_ALIGN, Symbols, Toc};
+use crate::chunkenc::Malformed;
+use crate::error::TsdbError;
+
+/// An open index. Cheap to share; keeps about 1/8 of the symbols' and 1/32 of the label pairs' places in memory.
+#[derive(Debug, Clone)]
+pub struct IndexReader {
+    object: String,
+    bytes: Bytes,
+    toc: Toc,
+    symbols: Symbols,
+    table: PostingsTable,
+}
+
+impl IndexReader {
+    /// Opens the index in `bytes`; `object` names it in errors. Reads symbols and postings table once.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when a part is not sound.
+    pub fn open(object: impl Into<String>, bytes: Bytes) -> Result<IndexReader, TsdbError> {
+        let object = object.into();
+        let parse = || -> Result<_, Malformed> {
+            let toc = Toc::read(&bytes)?;
+            let symbols = Symbols::read(&bytes, toc.symbols)?;
+            let table = PostingsTable::read(&bytes, toc.postings_table)?;
+            Ok((toc, symbols, table))
+        };
+        match parse() {
+            Ok((toc, symbols, table)) => Ok(IndexReader { object, bytes, toc, symbols, table }),
+            Err(m) => Err(TsdbError::malformed(object, 0, m)),
+        }
+    }
+
+    /// The table of contents.
+    pub fn toc(&self) -> Toc {
+        self.toc
+    }
+
+    /// Size of the file.
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The symbol table.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    /// The postings offset table.
+    pub fn postings_table(&self) -> &PostingsTable {
+        &self.table
+    }
+
+    /// Reads the series of a reference into `entry`.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when there is no sound series at that place.
+    pub fn series(&self, reference: u32, entry: &mut SeriesEntry) -> Result<(), TsdbError> {
+        let offset = u64::from(reference) * SERIES_ALIGN;
+        if offset < self.toc.series || offset >= self.toc.label_indices {
+            return Err(TsdbError::corrupt(&self.object, offset, "series reference outside the series"));
+        }
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        entry.read(&self.bytes, at, &self.symbols).map_err(|m| self.corrupt(m))
+    }
+
+    /// The list of a label pair, if it is there.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when its section is not sound.
+    pub fn postings(&self, name: &str, value: &str) -> Result<Option<PostingsRef<'_>>, TsdbError> {
+        self.table.find(name, value).map(|offset| self.postings_at(offset)).transpose()
+    }
+
+    /// The list at an offset that the table gave.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when its section is not sound.
+    pub fn postings_at(&self, offset: u64) -> Result<PostingsRef<'_>, TsdbError> {
+        PostingsRef::read(&self.bytes, offset).map_err(|m| self.corrupt(m))
+    }
+
+    /// References of all series, in order of their labels.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when the list is missing or not sound.
+    pub fn all_series(&self) -> Result<Vec<u32>, TsdbError> {
+        let (name, value) = ALL_POSTINGS;
+        match self.postings(name, value)? {
+            Some(list) => Ok(union([list])),
+            None => Err(TsdbError::corrupt(&self.object, self.toc.postings_table, "no list of all series")),
+        }
+    }
+
+    /// References of the series for which all matchers hold, in order of their labels.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when a list that is needed is not sound.
+    pub fn select(&self, matchers: &[Matcher]) -> Result<Vec<u32>, TsdbError> {
+        select(self, matchers)
+    }
+
+    /// Names of labels of the series for which all matchers hold, sorted.
+    ///
+    /// # Errors
+    /// As [`IndexReader::select`].
+    pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, TsdbError> {
+        if matchers.is_empty() {
+            return Ok(self.table.names().map(str::to_owned).collect());
+        }
+        let mut symbols = std::collections::BTreeSet::new();
+        for reference in self.select(matchers)? {
+            self.label_symbols(reference, |name, _| {
+                symbols.insert(name);
+            })?;
+        }
+        // Ordinals sort as their texts do.
+        symbols.into_iter().map(|s| self.symbol(s)).collect()
+    }
+
+    /// Values of label `name` among the series for which all matchers hold, sorted.
+    ///
+    /// # Errors
+    /// As [`IndexReader::select`].
+    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, TsdbError> {
+        // Matchers on the label itself need no look at the series.
+        let (own, others): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| m.name == name);
+        let wanted = self.table.values(name).filter(|e| own.iter().all(|m| m.matches(e.value)));
+        if others.is_empty() {
+            return Ok(wanted.map(|e| e.value.to_owned()).collect());
+        }
+        let series = self.select(matchers)?;
+        let mut values = Vec::new();
+        for entry in wanted {
+            let mut common = series.clone();
+            self.postings_at(entry.offset)?.filter(&mut common, true);
+            if !common.is_empty() {
+                values.push(entry.value.to_owned());
+            }
+        }
+        Ok(values)
+    }
+
+    /// Calls `each` with name and value symbol of every label of a series.
+    pub(crate) fn label_symbols(
+        &self,
+        reference: u32,
+        mut each: impl FnMut(u32, u32),
+    ) -> Result<(), TsdbError> {
+        let at = (u64::from(reference) * SERIES_ALIGN) as usize;
+        let mut read = || {
+            let (body, _) = super::series::entry_body(&self.bytes, at)?;
+            super::series::for_each_label(&mut crate::decbuf::Decbuf::new(body), |name, value, _| {
+                each(name, value);
+                Ok(())
+            })
+        };
+        read().map_err(|m| self.corrupt(m))
+    }
+
+    fn symbol(&self, ordinal: u32) -> Result<String, TsdbError> {
+        self.symbols.get(ordinal).map(str::to_owned).map_err(|m| self.corrupt(m))
+    }
+
+    fn corrupt(&self, m: Malformed) -> TsdbError {
+        TsdbError::malformed(&self.object, 0, m)
+    }
+}
