@@ -9,6 +9,7 @@
 )]
 
 mod acked_log;
+mod bombs;
 mod demo;
 mod fleet;
 mod latency;
@@ -39,6 +40,8 @@ enum Command {
     RemoteWrite(remote_write::Args),
     /// Send hours of a small service's metrics, with resets and gaps, to several receivers alike.
     Demo(demo::Args),
+    /// Send decompression bombs and lying lengths while watching the server's memory. Exit 0: each got a 4xx.
+    Bombs(bombs::Args),
     /// Ask a server for every sample that a run's log says was acked. Exit 0: all there; 1: findings; 3: unreachable.
     Verify(verify::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::RemoteWrite(args) => remote_write::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bombs(args) => bombs::run(&args),
         Command::Verify(args) => verify::run(&args),
     };
     match outcome {

@@ -104,7 +104,7 @@ impl Tally {
 pub enum Outcome {
     /// Everything was answered 2xx.
     AllAcked,
-    /// The target was there and refused something, or did not keep what it acked.
+    /// The target was there and refused something, or broke another promise.
     SomeRefused,
     /// The target could not be reached, or went away.
     Unreachable,

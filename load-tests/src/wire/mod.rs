@@ -9,6 +9,7 @@ mod v1;
 mod v2;
 
 use anyhow::{Context, Result};
+pub use protobuf::put_varint;
 
 use crate::fleet::Fleet;
 use crate::target::Target;

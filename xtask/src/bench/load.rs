@@ -139,6 +139,26 @@ pub fn verify(server: &Server, acked_log: &Path, every: usize) -> Result<()> {
     Ok(())
 }
 
+/// Throws decompression bombs at the server and returns the generator's line. cairn must refuse each with a 4xx that
+/// the sender can read; a peer's figure stands whatever it answers.
+///
+/// # Errors
+/// When the generator fails, or cairn answered otherwise.
+pub fn bombs(server: &Server) -> Result<Value> {
+    let output = Command::new(generator())
+        .args(["bombs", "--url", &server.write_url, "--pid", &server.pid().to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run load-tests")?;
+    let line: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot read what load-tests printed; it ended with {}", output.status))?;
+    ensure!(
+        output.status.success() || server.program != Program::Cairn,
+        "bombs were not refused with a status that the sender reads: {line}"
+    );
+    Ok(line)
+}
+
 fn generator() -> std::path::PathBuf {
     workspace::target().join("release").join("load-tests")
 }

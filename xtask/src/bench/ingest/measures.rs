@@ -42,6 +42,15 @@ pub const RESTART: Measure = row("restart", "s", 2.0, 0.5, Some((PROMETHEUS, 8.9
 /// Log bytes a sample.
 pub const WAL_BYTES: Measure = row("wal-bytes", "B/sample", 7.0, 5.0, Some((PROMETHEUS, 9.6)));
 
+/// Memory that decompression bombs and lying lengths cost at their peak.
+pub const BOMBS: Measure = Measure {
+    name: "bombs",
+    unit: "MB RssAnon growth",
+    must: Some(32.0),
+    aim: None,
+    anchor: Some((PROMETHEUS, 53.0)),
+};
+
 /// All rows in the order they are printed.
 pub const ALL: &[Measure] = &[
     RW1_STEADY,
@@ -56,4 +65,5 @@ pub const ALL: &[Measure] = &[
     RSS_HOURS,
     RESTART,
     WAL_BYTES,
+    BOMBS,
 ];

@@ -3,6 +3,7 @@
 //! Parts in order: `measures` (rows) → `scenarios` (one server, one load, several figures) → here the loop that runs
 //! each scenario against cairn and its peers in turn, so that a neighbour's noise meets all of them alike → rows.
 
+mod bombs;
 mod latency;
 mod measures;
 mod restart;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::measures as m;
-use super::{Figures, latency, restart};
+use super::{Figures, bombs, latency, restart};
 use crate::bench::Options;
 use crate::bench::load::{Load, verify};
 use crate::bench::row::Measure;
@@ -34,6 +34,8 @@ enum Kind {
     HalfLoad,
     /// Killed again and again.
     Restarts,
+    /// Bodies that decode to far more than they are.
+    Bombs,
 }
 
 /// Figures of one run.
@@ -92,6 +94,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "half load", rows: &[m::P99_HALF], kind: Kind::HalfLoad },
     Scenario { name: "restarts", rows: &[m::RESTART], kind: Kind::Restarts },
+    Scenario { name: "bombs", rows: &[m::BOMBS], kind: Kind::Bombs },
     Scenario {
         name: "three hours",
         rows: &[m::RSS_HOURS],
@@ -123,6 +126,7 @@ impl Scenario {
             Kind::Plain(load) => plain(program, data, &shrunk(*load, quick)),
             Kind::HalfLoad => latency::run(program, data, &shrunk(STEADY, quick)),
             Kind::Restarts => restart::run(program, data, &shrunk(MILLION, quick), quick),
+            Kind::Bombs => bombs::run(program, data, &shrunk(STEADY, true)),
         }
     }
 }
