@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod fuzz;
 mod http;
 mod peers;
 mod stages;
@@ -38,6 +39,12 @@ const HABITS: &[Habit] = &[
         usage: "NAME [--only ROW] [--quick] [--repeat N] [--json]",
         about: "measure cairn beside its peers and judge it by the promised figures",
         run: bench::run,
+    },
+    Habit {
+        name: "fuzz",
+        usage: "[TARGET] [--seconds N]",
+        about: "fuzz the decoders of outside bytes, one target or all, 60 s each",
+        run: fuzz::run,
     },
     Habit {
         name: "peers",
