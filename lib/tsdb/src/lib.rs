@@ -4,6 +4,8 @@ pub mod block;
 pub mod chunkenc;
 pub mod decbuf;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod meta;
 pub mod tombstones;

@@ -21,7 +21,7 @@ fn a_regular_constant_series_takes_two_bits_a_sample() {
 #[test]
 fn an_empty_chunk_is_two_bytes() {
     assert_eq!(encode(&[], &[]), [0, 0]);
-    assert_eq!(decoded(&[0, 0]).0, []);
+    assert!(decoded(&[0, 0]).0.is_empty());
 }
 
 #[test]

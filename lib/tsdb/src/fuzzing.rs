@@ -1,0 +1,165 @@
+//! Entry points of the fuzz targets: each takes any bytes and must return. Tests replay mutated data through the
+//! same functions.
+
+use bytes::Bytes;
+use cairn_model::{Encoding, Matcher};
+
+use crate::block::{aggr, segment};
+use crate::chunkenc::{ChunkDecoder, decode_floats};
+use crate::index::{IndexReader, SeriesEntry};
+use crate::meta::BlockMeta;
+use crate::tombstones::Tombstones;
+
+/// Memory that a decoder of `bytes` input bytes may take, with room for small inputs.
+fn sample_bound(bytes: usize) -> usize {
+    bytes * 8 + 1
+}
+
+fn fuzz_chunk(encoding: Encoding, data: &[u8]) {
+    let mut samples = 0;
+    for sample in ChunkDecoder::new(encoding, data) {
+        match sample {
+            Ok(_) => samples += 1,
+            Err(_) => break,
+        }
+    }
+    assert!(samples <= sample_bound(data.len()), "more samples than bits");
+    let (mut t, mut v) = (vec![1], vec![1.0]);
+    match decode_floats(encoding, data, &mut t, &mut v) {
+        Ok(()) => assert_eq!((t.len(), v.len()), (1 + samples, 1 + samples)),
+        Err(_) => assert_eq!((t.len(), v.len()), (1, 1)),
+    }
+}
+
+/// XOR chunks.
+#[doc(hidden)]
+pub fn fuzz_xor(data: &[u8]) {
+    fuzz_chunk(Encoding::Xor, data);
+}
+
+/// XOR2 chunks.
+#[doc(hidden)]
+pub fn fuzz_xor2(data: &[u8]) {
+    fuzz_chunk(Encoding::Xor2, data);
+}
+
+/// Integer histogram chunks.
+#[doc(hidden)]
+pub fn fuzz_histogram(data: &[u8]) {
+    fuzz_chunk(Encoding::Histogram, data);
+}
+
+/// Float histogram chunks.
+#[doc(hidden)]
+pub fn fuzz_float_histogram(data: &[u8]) {
+    fuzz_chunk(Encoding::FloatHistogram, data);
+}
+
+/// Chunks of aggregates.
+#[doc(hidden)]
+pub fn fuzz_aggr(data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    let _ = aggr::read(0, 1, &data);
+    aggr::sample_count(&data);
+}
+
+/// Chunk segments: the first chunk, and one at every offset of a short input.
+#[doc(hidden)]
+pub fn fuzz_segment(data: &[u8]) {
+    let file = Bytes::copy_from_slice(data);
+    let _ = segment::Segments::from_bytes("segment", vec![file.clone()]);
+    for offset in 0..file.len().min(256) {
+        let _ = segment::read_chunk(&file, offset);
+    }
+}
+
+/// An index: opening, every list, every series, a few selections.
+#[doc(hidden)]
+pub fn fuzz_index(data: &[u8]) {
+    let Ok(index) = IndexReader::open("index", Bytes::copy_from_slice(data)) else { return };
+    let mut entry = SeriesEntry::default();
+    for reference in index.all_series().unwrap_or_default() {
+        let _ = index.series(reference, &mut entry);
+    }
+    for name in index.postings_table().names().collect::<Vec<_>>() {
+        for value in index.postings_table().values(name) {
+            let _ = index.postings_at(value.offset);
+        }
+        let _ = index.label_values(name, &[]);
+    }
+    let job = Matcher::equal("job", "a");
+    let _ = (index.select(&[job.clone()]), index.label_names(&[job]));
+}
+
+/// Tombstones.
+#[doc(hidden)]
+pub fn fuzz_tombstones(data: &[u8]) {
+    if let Ok(stones) = Tombstones::read(data) {
+        assert_eq!(
+            Tombstones::read(&stones.to_bytes()).as_ref(),
+            Ok(&stones),
+            "what is read is written back"
+        );
+    }
+}
+
+/// `meta.json`.
+#[doc(hidden)]
+pub fn fuzz_meta(data: &[u8]) {
+    if let Ok(meta) = BlockMeta::read(data) {
+        let _ = (meta.to_json(), meta.external_labels());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::BlockChunk;
+    use crate::chunkenc::test_data::{times, values};
+    use crate::chunkenc::{ChunkBuilder, CutRule};
+    use proptest::prelude::*;
+
+    fn fuzz_all(data: &[u8]) {
+        fuzz_xor(data);
+        fuzz_xor2(data);
+        fuzz_histogram(data);
+        fuzz_float_histogram(data);
+        fuzz_aggr(data);
+        fuzz_segment(data);
+        fuzz_index(data);
+        fuzz_tombstones(data);
+        fuzz_meta(data);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn arbitrary_bytes_never_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            fuzz_all(&data);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_chunks_never_panic(
+            t in times(60), v in values(60), xor2 in any::<bool>(),
+            flips in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let rule = CutRule { xor2, ..CutRule::default() };
+            let mut b = ChunkBuilder::new(rule);
+            t.iter().zip(&v).for_each(|(t, v)| b.push(*t, 0, v));
+            for chunk in b.finish() {
+                let chunk = &BlockChunk::from_chunk(&chunk, rule)[0];
+                let mut data = chunk.data.to_vec();
+                for flip in &flips {
+                    let bit = flip.index(data.len() * 8);
+                    data[bit / 8] ^= 1 << (bit % 8);
+                    fuzz_all(&data);
+                }
+                fuzz_all(&data[..cut.index(data.len())]);
+            }
+        }
+    }
+}
