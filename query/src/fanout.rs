@@ -3,13 +3,18 @@
 //! A request goes to every store whose time range and external labels can match, all at once. What a store
 //! cannot answer becomes a warning that names it, or fails the request when partial answers are refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_model::exemplar::Exemplar;
+use cairn_model::labels::Labels;
 use cairn_model::matcher::Matcher;
+use cairn_model::metadata::Metadata;
 use cairn_model::storage::{
     LabelsRequest, Names, Queryable, SelectedSeries, Series, SeriesRequest, StoreApi, StoreError, StoreInfo,
 };
+use cairn_model::tenant::TenantScope;
 use futures::TryStreamExt;
 use futures::future::join_all;
 
@@ -46,6 +51,42 @@ impl Fanout {
     /// The stores, for status pages.
     pub fn stores(&self) -> &[Arc<dyn StoreApi>] {
         &self.stores
+    }
+
+    /// Metadata of all stores, with warnings; the same family may come more than once.
+    pub async fn metadata(
+        &self,
+        tenants: &TenantScope,
+        metric: Option<&str>,
+    ) -> Result<(Vec<(String, Metadata)>, Vec<String>), StoreError> {
+        let asked = self.stores.iter().map(|s| async move { (s.info().name, s.metadata(tenants, metric).await) });
+        let (lists, warnings) = self.judge(join_all(asked).await)?;
+        Ok((lists.into_iter().flatten().collect(), warnings))
+    }
+
+    /// Exemplars of all stores by series, each series once and in order of time, with warnings.
+    pub async fn exemplars(
+        &self,
+        tenants: &TenantScope,
+        matchers: &[Vec<Matcher>],
+        min_ms: i64,
+        max_ms: i64,
+    ) -> Result<(Vec<(Labels, Vec<Exemplar>)>, Vec<String>), StoreError> {
+        let asked = self.stores.iter().map(|s| async move {
+            (s.info().name, s.exemplars(tenants, matchers, min_ms, max_ms).await)
+        });
+        let (lists, warnings) = self.judge(join_all(asked).await)?;
+        let mut merged: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        for (labels, exemplars) in lists.into_iter().flatten() {
+            let series = merged.entry(labels).or_default();
+            exemplars.into_iter().for_each(|e| {
+                if !series.contains(&e) {
+                    series.push(e);
+                }
+            });
+        }
+        merged.values_mut().for_each(|list| list.sort_by_key(|e| e.t_ms));
+        Ok((merged.into_iter().collect(), warnings))
     }
 
     fn relevant<'a>(
@@ -167,7 +208,6 @@ fn union(lists: Vec<Names>, mut warnings: Vec<String>, limit: usize) -> Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_model::labels::Labels;
     use cairn_model::storage::SeriesStream;
     use futures::StreamExt;
 

@@ -6,6 +6,7 @@
 //! Invariant: an answer that lacks a store says so, as a warning or as an error; it is never silently short.
 
 pub mod fanout;
+pub mod grpc;
 pub mod json;
 pub mod merge;
 

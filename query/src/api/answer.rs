@@ -1,0 +1,56 @@
+//! The success envelope: `{"status":"success","data":…,"warnings":[…],"infos":[…]}`.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::json::write_strings;
+
+/// Most warnings, and most infos, that an answer lists.
+const MAX_NOTES: usize = 10;
+
+/// Warning of an answer that `limit` has cut.
+pub const TRUNCATED: &str = "results truncated due to limit";
+
+/// An answer with what the user should know of it.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// JSON of `data`.
+    pub data: Vec<u8>,
+    /// What may be wrong with it.
+    pub warnings: Vec<String>,
+    /// What may surprise.
+    pub infos: Vec<String>,
+}
+
+impl Answer {
+    /// `data` without notes.
+    pub fn of(data: Vec<u8>) -> Self {
+        Answer { data, ..Answer::default() }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut out = Vec::with_capacity(self.data.len() + 64);
+        out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+        out.extend_from_slice(&self.data);
+        for (key, notes) in [("warnings", self.warnings), ("infos", self.infos)] {
+            if !notes.is_empty() {
+                out.extend_from_slice(format!(",\"{key}\":").as_bytes());
+                write_strings(&mut out, &capped(notes, key));
+            }
+        }
+        out.push(b'}');
+        ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], out).into_response()
+    }
+}
+
+fn capped(mut notes: Vec<String>, what: &str) -> Vec<String> {
+    let more = notes.len().saturating_sub(MAX_NOTES);
+    if more > 0 {
+        notes.truncate(MAX_NOTES);
+        let kind = what.trim_end_matches('s');
+        notes.push(format!("{more} more {kind} annotations omitted"));
+    }
+    notes
+}

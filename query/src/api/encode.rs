@@ -1,0 +1,111 @@
+//! Results of an evaluation as Prometheus' JSON.
+
+use cairn_model::FloatHistogram;
+use cairn_promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
+
+use crate::json::{write_float, write_labels, write_point, write_string, write_timestamp};
+
+/// `{"resultType":…,"result":…}`, open: the caller adds `stats` or closes the brace.
+pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
+    let (kind, write): (&str, &dyn Fn(&mut Vec<u8>)) = match value {
+        QueryValue::Scalar(p) => ("scalar", &|out| write_point(out, p.t_ms, p.value)),
+        QueryValue::String(t_ms, text) => ("string", &|out| {
+            out.push(b'[');
+            write_timestamp(out, *t_ms);
+            out.push(b',');
+            write_string(out, text);
+            out.push(b']');
+        }),
+        QueryValue::Vector(samples) => ("vector", &|out| write_list(out, samples, write_sample)),
+        QueryValue::Matrix(series) => ("matrix", &|out| write_list(out, series, write_series)),
+    };
+    out.extend_from_slice(b"{\"resultType\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    write(out);
+}
+
+/// A JSON array.
+pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+fn write_sample(out: &mut Vec<u8>, s: &VectorSample) {
+    out.extend_from_slice(b"{\"metric\":");
+    write_labels(out, s.labels.as_ref());
+    match &s.value {
+        SampleValue::Float(v) => {
+            out.extend_from_slice(b",\"value\":");
+            write_point(out, s.t_ms, *v);
+        }
+        SampleValue::Histogram(h) => {
+            out.extend_from_slice(b",\"histogram\":");
+            write_histogram_point(out, s.t_ms, h);
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_series(out: &mut Vec<u8>, s: &MatrixSeries) {
+    out.extend_from_slice(b"{\"metric\":");
+    write_labels(out, s.labels.as_ref());
+    if !s.floats.is_empty() {
+        out.extend_from_slice(b",\"values\":");
+        write_list(out, &s.floats, |out, p| write_point(out, p.t_ms, p.value));
+    }
+    if !s.histograms.is_empty() {
+        out.extend_from_slice(b",\"histograms\":");
+        write_list(out, &s.histograms, |out, p| write_histogram_point(out, p.t_ms, &p.value));
+    }
+    out.push(b'}');
+}
+
+fn write_histogram_point(out: &mut Vec<u8>, t_ms: i64, h: &FloatHistogram) {
+    out.push(b'[');
+    write_timestamp(out, t_ms);
+    out.push(b',');
+    write_histogram(out, h);
+    out.push(b']');
+}
+
+/// `{"count":"…","sum":"…","buckets":[[rule,"lower","upper","count"],…]}`; empty buckets are left out.
+fn write_histogram(out: &mut Vec<u8>, h: &FloatHistogram) {
+    out.extend_from_slice(b"{\"count\":");
+    write_quoted(out, h.count);
+    out.extend_from_slice(b",\"sum\":");
+    write_quoted(out, h.sum);
+    let buckets: Vec<_> = h.all_buckets().into_iter().filter(|b| b.count != 0.0).collect();
+    if !buckets.is_empty() {
+        out.extend_from_slice(b",\"buckets\":");
+        write_list(out, &buckets, |out, b| {
+            // Which bounds belong to the bucket: 0 upper, 1 lower, 2 none, 3 both.
+            let rule = match (b.lower_inclusive, b.upper_inclusive) {
+                (false, true) => 0,
+                (true, false) => 1,
+                (false, false) => 2,
+                (true, true) => 3,
+            };
+            out.extend_from_slice(format!("[{rule},").as_bytes());
+            write_quoted(out, b.lower);
+            out.push(b',');
+            write_quoted(out, b.upper);
+            out.push(b',');
+            write_quoted(out, b.count);
+            out.push(b']');
+        });
+    }
+    out.push(b'}');
+}
+
+fn write_quoted(out: &mut Vec<u8>, v: f64) {
+    out.push(b'"');
+    write_float(out, v);
+    out.push(b'"');
+}

@@ -1,0 +1,228 @@
+//! Parameters of a request, from the query string and, for a POST, from the form in its body.
+//!
+//! Texts of errors are Prometheus', because people search for them.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{Method, header};
+use cairn_model::tenant::TenantScope;
+
+use super::error::Failure;
+
+/// Largest form that is read.
+const MAX_FORM_BYTES: usize = 4 << 20;
+
+/// Earliest and latest time that a request can name, as in Prometheus: what is left out is everything.
+pub const MIN_TIME_MS: i64 = -9_223_372_036_854_775;
+/// See [`MIN_TIME_MS`].
+pub const MAX_TIME_MS: i64 = 9_223_372_036_854_775;
+
+/// The parameters, in order.
+#[derive(Debug, Default)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+    /// Tenants that the caller may read.
+    pub tenants: Option<TenantScope>,
+}
+
+impl Params {
+    /// Reads all parameters and the tenant of a request.
+    ///
+    /// # Errors
+    /// When the form is too large or cannot be read, or the tenant header is wrong.
+    pub async fn read(request: Request) -> Result<Self, Failure> {
+        let tenants = cairn_net::tenant::read_scope(request.headers()).map_err(|e| Failure::bad_data(e.to_string()))?;
+        let mut pairs = parse(request.uri().query().unwrap_or("").as_bytes());
+        if request.method() == Method::POST && is_form(&request) {
+            let body = Bytes::from_request(request, &()).await.map_err(|e| Failure::bad_data(e.to_string()))?;
+            if body.len() > MAX_FORM_BYTES {
+                return Err(Failure::bad_data(format!("form of {} bytes, the limit is {MAX_FORM_BYTES}", body.len())));
+            }
+            // A form's values come first, as in Go's net/http.
+            pairs.splice(0..0, parse(&body));
+        }
+        Ok(Params { pairs, tenants: Some(tenants) })
+    }
+
+    #[cfg(test)]
+    fn of(query: &str) -> Self {
+        Params { pairs: parse(query.as_bytes()), tenants: None }
+    }
+
+    /// First value of `name`; an empty one counts as absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next().filter(|v| !v.is_empty())
+    }
+
+    /// All values of `name`.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// A time in milliseconds, or `default`.
+    pub fn time(&self, name: &str, default: i64) -> Result<i64, Failure> {
+        self.get(name).map_or(Ok(default), |v| {
+            parse_time(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid timestamp")))
+        })
+    }
+
+    /// A time in milliseconds that must be there.
+    pub fn required_time(&self, name: &str) -> Result<i64, Failure> {
+        let v = self.get(name).unwrap_or("");
+        parse_time(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid timestamp")))
+    }
+
+    /// A duration in milliseconds, if it is there.
+    pub fn duration(&self, name: &str) -> Result<Option<i64>, Failure> {
+        self.get(name)
+            .map(|v| parse_duration(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid duration"))))
+            .transpose()
+    }
+
+    /// A limit; 0 is none.
+    pub fn limit(&self) -> Result<usize, Failure> {
+        let Some(v) = self.get("limit") else { return Ok(0) };
+        match v.parse::<i64>() {
+            Ok(n) if n >= 0 => Ok(n as usize),
+            Ok(_) => Err(invalid("limit", "limit must be non-negative".into())),
+            Err(_) => Err(invalid("limit", format!("strconv.Atoi: parsing \"{v}\": invalid syntax"))),
+        }
+    }
+
+    /// `start` and `end`, by default everything; `end` must not be before `start`.
+    pub fn range(&self) -> Result<(i64, i64), Failure> {
+        let (start, end) = (self.time("start", MIN_TIME_MS)?, self.time("end", MAX_TIME_MS)?);
+        if end < start {
+            return Err(invalid("end", "end timestamp must not be before start time".into()));
+        }
+        Ok((start, end))
+    }
+}
+
+/// The failure of parameter `name`.
+pub fn invalid(name: &str, why: String) -> Failure {
+    Failure::bad_data(format!("invalid parameter \"{name}\": {why}"))
+}
+
+fn is_form(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    content_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn parse(bytes: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(bytes).into_owned().collect()
+}
+
+/// Unix seconds with a fraction, or RFC 3339.
+pub fn parse_time(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        let ms = (seconds * 1000.0).round();
+        return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
+    }
+    parse_rfc3339(text)
+}
+
+/// Float seconds, or `1h30m`.
+pub fn parse_duration(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        let ms = seconds * 1000.0;
+        return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
+    }
+    cairn_promql::parser::parse_duration(text).ok()
+}
+
+/// `2015-07-01T20:10:51.781Z`, or with an offset such as `+02:00`.
+fn parse_rfc3339(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let rest = rest.strip_prefix(['T', 't'])?;
+    let (clock, rest) = rest.split_at_checked(8)?;
+    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<i64>().ok()).flatten();
+    let field = |s: &str, from: usize, to: usize| s.get(from..to).and_then(number);
+    let (year, month, day) = (field(date, 0, 4)?, field(date, 5, 7)?, field(date, 8, 10)?);
+    let (hour, minute, second) = (field(clock, 0, 2)?, field(clock, 3, 5)?, field(clock, 6, 8)?);
+    let separators = date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-' && &clock[2..3] == ":" && &clock[5..6] == ":";
+    let in_range = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+    if !separators || !in_range || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let (fraction_ms, rest) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(r) => {
+            let digits = r.bytes().take_while(u8::is_ascii_digit).count();
+            let padded = format!("{:0<3}", r.get(..digits.min(3)).filter(|d| !d.is_empty())?);
+            (number(&padded)?, &r[digits..])
+        }
+    };
+    let offset_s = match rest {
+        "Z" | "z" => 0,
+        _ => {
+            let sign = match rest.as_bytes().first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            let valid = rest.len() == 6 && rest.as_bytes()[3] == b':';
+            sign * (valid.then(|| field(rest, 1, 3)).flatten()? * 3600 + field(rest, 4, 6)? * 60)
+        }
+    };
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
+    Some(seconds * 1000 + fraction_ms)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970-01-01 of a date in the Gregorian calendar (eras of 400 years that begin in March).
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let y = if month <= 2 { year - 1 } else { year };
+    let era = y.div_euclid(400);
+    let year_of_era = y - era * 400;
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_unix_seconds_or_rfc3339() {
+        for (text, ms) in [
+            ("1435781451.781", 1_435_781_451_781),
+            ("0", 0),
+            ("-1.5", -1500),
+            ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
+            ("2015-07-01T22:10:51.781+02:00", 1_435_781_451_781),
+            ("1969-12-31T23:59:59Z", -1000),
+            ("2024-02-29T00:00:00.5Z", 1_709_164_800_500),
+        ] {
+            assert_eq!(parse_time(text), Some(ms), "{text}");
+        }
+        for bad in ["", "x", "NaN", "1e300", "2023-02-29T00:00:00Z", "2015-07-01", "2015-07-01T20:10:51", "2015-07-01T20:10:51.Z"] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_parameters_are_named_as_prometheus_names_them() {
+        let error = |r: Result<_, Failure>| r.map(drop).unwrap_err().0.to_string();
+        assert_eq!(error(Params::of("limit=-1").limit().map(|_| ())), "invalid parameter \"limit\": limit must be non-negative");
+        assert_eq!(
+            error(Params::of("start=2&end=1").range().map(|_| ())),
+            "invalid parameter \"end\": end timestamp must not be before start time"
+        );
+        assert_eq!(
+            error(Params::of("time=x").time("time", 0).map(|_| ())),
+            "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"
+        );
+        assert_eq!(Params::of("a=1&a=2").all("a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(Params::of("step=1m").duration("step").unwrap(), Some(60_000));
+        assert_eq!(Params::of("step=0.5").duration("step").unwrap(), Some(500));
+    }
+}

@@ -1,0 +1,167 @@
+//! Between Thanos' wire types and the model's.
+
+use cairn_model::chunk::{AggrChunk, Aggregates, Chunk, Encoding};
+use cairn_model::labels::{Labels, LabelsRef};
+use cairn_model::matcher::{MatchOp, Matcher};
+use cairn_model::storage::{SelectHints, StoreError};
+use cairn_model::tenant::{TenantId, TenantScope};
+use cairn_proto::thanos as wire;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::{ToWire, WireChunk};
+
+/// Metadata key of the tenant; gRPC writes keys in lower case.
+const TENANT_KEY: &str = "thanos-tenant";
+
+/// Labels as a wire set.
+pub fn label_set(labels: LabelsRef<'_>) -> wire::LabelSet {
+    wire::LabelSet { labels: wire_labels(labels) }
+}
+
+/// Labels as a wire list.
+pub fn wire_labels(labels: LabelsRef<'_>) -> Vec<wire::Label> {
+    labels.iter().map(|(n, v)| wire::Label { name: n.to_owned(), value: v.to_owned() }).collect()
+}
+
+/// Tenants that the caller may read: all without metadata. Thanos sends its default tenant where none was asked for, so
+/// that name means all as well.
+pub fn scope(metadata: &MetadataMap) -> Result<TenantScope, Status> {
+    let Some(value) = metadata.get(TENANT_KEY) else { return Ok(TenantScope::All) };
+    let name = value.to_str().map_err(|_| Status::invalid_argument("the tenant is not plain ASCII text"))?;
+    if name.is_empty() || name == cairn_model::tenant::DEFAULT_TENANT {
+        return Ok(TenantScope::All);
+    }
+    let tenant = TenantId::new(name).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    Ok(TenantScope::Only(vec![tenant]))
+}
+
+/// Wire matchers, compiled.
+pub fn matchers(list: &[wire::LabelMatcher]) -> Result<Vec<Matcher>, Status> {
+    list.iter()
+        .map(|m| {
+            let op = match m.r#type() {
+                wire::label_matcher::Type::Eq => MatchOp::Equal,
+                wire::label_matcher::Type::Neq => MatchOp::NotEqual,
+                wire::label_matcher::Type::Re => MatchOp::Regex,
+                wire::label_matcher::Type::Nre => MatchOp::NotRegex,
+            };
+            Matcher::new(op, m.name.as_str(), m.value.as_str()).map_err(|e| Status::invalid_argument(e.to_string()))
+        })
+        .collect()
+}
+
+/// What the samples are for.
+pub fn hints(h: Option<&wire::QueryHints>) -> SelectHints {
+    let Some(h) = h else { return SelectHints::default() };
+    SelectHints {
+        step_ms: h.step_millis,
+        range_ms: h.range.as_ref().map_or(0, |r| r.millis),
+        func: h.func.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
+        grouping: h.grouping.as_ref().map(|g| g.labels.clone()).unwrap_or_default(),
+        by: h.grouping.as_ref().is_some_and(|g| g.by),
+    }
+}
+
+/// Which aggregates a request wants; none named means all there are.
+#[derive(Debug, Clone)]
+pub struct Wanted(Vec<wire::Aggr>);
+
+impl Wanted {
+    /// Reads the request's list.
+    pub fn of(request: &wire::SeriesRequest) -> Self {
+        Wanted(request.aggregates().collect())
+    }
+
+    fn has(&self, a: wire::Aggr) -> bool {
+        self.0.is_empty() || self.0.contains(&a)
+    }
+}
+
+/// Chunks as the wire has them.
+pub fn aggr_chunks(chunks: &[AggrChunk], wanted: &Wanted, to_wire: &ToWire) -> Result<Vec<wire::AggrChunk>, String> {
+    let mut out = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        match chunk {
+            AggrChunk::Raw(raw) => {
+                for c in to_wire(raw)? {
+                    let (min_time, max_time) = (c.min_ms, c.max_ms);
+                    out.push(wire::AggrChunk { min_time, max_time, raw: Some(wire_chunk(c)), ..Default::default() });
+                }
+            }
+            AggrChunk::Downsampled(a) => out.push(aggregates(a, wanted, to_wire)?),
+        }
+    }
+    Ok(out)
+}
+
+fn aggregates(a: &Aggregates, wanted: &Wanted, to_wire: &ToWire) -> Result<wire::AggrChunk, String> {
+    let slot = |chunk: &Option<Chunk>, aggr: wire::Aggr| -> Result<Option<wire::Chunk>, String> {
+        match chunk {
+            Some(c) if wanted.has(aggr) => Ok(to_wire(c)?.into_iter().next().map(wire_chunk)),
+            _ => Ok(None),
+        }
+    };
+    Ok(wire::AggrChunk {
+        min_time: a.min_ms,
+        max_time: a.max_ms,
+        raw: None,
+        count: slot(&a.count, wire::Aggr::Count)?,
+        sum: slot(&a.sum, wire::Aggr::Sum)?,
+        min: slot(&a.min, wire::Aggr::Min)?,
+        max: slot(&a.max, wire::Aggr::Max)?,
+        counter: slot(&a.counter, wire::Aggr::Counter)?,
+    })
+}
+
+fn wire_chunk(c: WireChunk) -> wire::Chunk {
+    let encoding = match c.encoding {
+        Encoding::Histogram => wire::chunk::Encoding::Histogram,
+        Encoding::FloatHistogram => wire::chunk::Encoding::FloatHistogram,
+        Encoding::Xor | Encoding::Xor2 => wire::chunk::Encoding::Xor,
+    };
+    debug_assert_ne!(c.encoding, Encoding::Xor2, "the wire does not know XOR2");
+    wire::Chunk { r#type: encoding.into(), data: c.data, hash: 0 }
+}
+
+/// Whether `labels` fall into the shard that is asked for.
+pub fn in_shard(shard: &wire::ShardInfo, labels: &Labels) -> bool {
+    if shard.total_shards < 1 {
+        return true;
+    }
+    let listed = |n: &str| shard.labels.iter().any(|l| l == n);
+    let hash = labels.filtered(|n| listed(n) == shard.by).stable_hash();
+    hash % shard.total_shards as u64 == shard.shard_index as u64
+}
+
+/// Errors of a store as gRPC codes.
+pub fn status(e: StoreError) -> Status {
+    let text = e.to_string();
+    match e {
+        StoreError::Read { .. } => Status::internal(text),
+        StoreError::Unavailable { .. } => Status::unavailable(text),
+        StoreError::LimitExceeded { .. } => Status::resource_exhausted(text),
+        StoreError::Canceled => Status::cancelled(text),
+        StoreError::Unsupported(_) => Status::unimplemented(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_part_the_series() {
+        let labels: Vec<Labels> =
+            (0..200).map(|i| Labels::from_pairs([("a", i.to_string()), ("b", "x".into())]).unwrap()).collect();
+        for by in [true, false] {
+            let shard = |i| wire::ShardInfo { shard_index: i, total_shards: 3, by, labels: vec!["a".into()] };
+            let owners: Vec<usize> =
+                labels.iter().map(|l| (0..3).filter(|i| in_shard(&shard(*i), l)).count()).collect();
+            assert!(owners.iter().all(|n| *n == 1));
+            let first = labels.iter().filter(|l| in_shard(&shard(0), l)).count();
+            // Without the label `a` all series hash alike.
+            assert!(if by { (20..180).contains(&first) } else { first == 0 || first == 200 });
+        }
+    }
+}

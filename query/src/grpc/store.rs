@@ -1,0 +1,159 @@
+//! `thanos.Store`: series, label names, label values.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use cairn_model::labels::Labels;
+use cairn_model::storage::{LabelsRequest, Queryable, Series, SeriesRequest};
+use cairn_proto::thanos as wire;
+use cairn_proto::thanos::series_response::Result as Frame;
+use cairn_proto::thanos::store_server::Store;
+use futures::Stream;
+use tonic::{Request, Response, Status};
+
+use super::ToWire;
+use super::convert::{Wanted, aggr_chunks, hints, in_shard, matchers, scope, status, wire_labels};
+use crate::fanout::{Fanout, PartialResponse};
+
+/// Most series in one message, whatever the caller asks for.
+const MAX_BATCH: usize = 4_096;
+
+/// Answers from all stores.
+pub struct StoreGrpc {
+    fanout: Fanout,
+    to_wire: Arc<ToWire>,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<wire::SeriesResponse, Status>> + Send>>;
+
+impl StoreGrpc {
+    /// Over `fanout`.
+    pub fn new(fanout: Fanout, to_wire: Arc<ToWire>) -> Self {
+        StoreGrpc { fanout, to_wire }
+    }
+
+    fn fanout_for(&self, abort: bool) -> Fanout {
+        self.fanout.with_partial_response(if abort { PartialResponse::Abort } else { PartialResponse::Warn })
+    }
+}
+
+#[tonic::async_trait]
+impl Store for StoreGrpc {
+    type SeriesStream = Frames;
+
+    async fn series(&self, request: Request<wire::SeriesRequest>) -> Result<Response<Frames>, Status> {
+        let tenants = scope(request.metadata())?;
+        let r = request.into_inner();
+        let mut select = SeriesRequest::new(r.min_time, r.max_time, matchers(&r.matchers)?);
+        if select.matchers.is_empty() {
+            return Err(Status::invalid_argument("no matchers specified (excluding external labels)"));
+        }
+        select.tenants = tenants;
+        select.skip_chunks = r.skip_chunks;
+        select.max_resolution_ms = r.max_resolution_window;
+        select.hints = hints(r.query_hints.as_ref());
+        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let selected = self.fanout_for(abort).select(select).await.map_err(status)?;
+
+        let mut series = without_labels(selected.series, &r.without_replica_labels);
+        if let Some(shard) = &r.shard_info {
+            series.retain(|s| in_shard(shard, &s.labels));
+        }
+        if let Some(limit) = usize::try_from(r.limit).ok().filter(|l| *l > 0) {
+            series.truncate(limit);
+        }
+        let warnings = selected.warnings.into_iter().map(|w| Ok(frame(Frame::Warning(w))));
+        let batch = (r.response_batch_size.max(1) as usize).min(MAX_BATCH);
+        let (wanted, to_wire) = (Wanted::of(&r), self.to_wire.clone());
+        let mut rest = series.into_iter();
+        let frames = std::iter::from_fn(move || {
+            let part: Vec<Series> = rest.by_ref().take(batch).collect();
+            (!part.is_empty()).then(|| encode(part, batch, &wanted, &*to_wire))
+        });
+        Ok(Response::new(Box::pin(futures::stream::iter(warnings.chain(frames)))))
+    }
+
+    async fn label_names(
+        &self,
+        request: Request<wire::LabelNamesRequest>,
+    ) -> Result<Response<wire::LabelNamesResponse>, Status> {
+        let tenants = scope(request.metadata())?;
+        let r = request.into_inner();
+        let asked = LabelsRequest {
+            tenants,
+            min_ms: r.start,
+            max_ms: r.end,
+            matchers: matchers(&r.matchers)?,
+            limit: 0,
+        };
+        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let mut found = self.fanout_for(abort).label_names(asked).await.map_err(status)?;
+        found.values.retain(|n| !r.without_replica_labels.contains(n));
+        truncate(&mut found.values, r.limit);
+        Ok(Response::new(wire::LabelNamesResponse { names: found.values, warnings: found.warnings, hints: None }))
+    }
+
+    async fn label_values(
+        &self,
+        request: Request<wire::LabelValuesRequest>,
+    ) -> Result<Response<wire::LabelValuesResponse>, Status> {
+        let tenants = scope(request.metadata())?;
+        let r = request.into_inner();
+        if r.label.is_empty() {
+            return Err(Status::invalid_argument("label name parameter cannot be empty"));
+        }
+        if r.without_replica_labels.contains(&r.label) {
+            return Ok(Response::new(wire::LabelValuesResponse::default()));
+        }
+        let asked = LabelsRequest {
+            tenants,
+            min_ms: r.start,
+            max_ms: r.end,
+            matchers: matchers(&r.matchers)?,
+            limit: 0,
+        };
+        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let mut found = self.fanout_for(abort).label_values(&r.label, asked).await.map_err(status)?;
+        truncate(&mut found.values, r.limit);
+        Ok(Response::new(wire::LabelValuesResponse { values: found.values, warnings: found.warnings, hints: None }))
+    }
+}
+
+fn frame(result: Frame) -> wire::SeriesResponse {
+    wire::SeriesResponse { result: Some(result) }
+}
+
+fn encode(part: Vec<Series>, batch: usize, wanted: &Wanted, to_wire: &ToWire) -> Result<wire::SeriesResponse, Status> {
+    let mut series: Vec<wire::Series> = Vec::with_capacity(part.len());
+    for s in &part {
+        let chunks = aggr_chunks(&s.chunks, wanted, to_wire)
+            .map_err(|e| Status::internal(format!("cannot encode chunks of {}: {e}", s.labels)))?;
+        series.push(wire::Series { labels: wire_labels(s.labels.as_ref()), chunks });
+    }
+    // A caller that did not ask for batches may not know them.
+    Ok(match (batch, series.pop()) {
+        (1, Some(only)) => frame(Frame::Series(only)),
+        (_, last) => {
+            series.extend(last);
+            frame(Frame::Batch(wire::SeriesBatch { series }))
+        }
+    })
+}
+
+/// Series without `drop`ped labels, sorted anew; those that become equal are joined.
+fn without_labels(mut series: Vec<Series>, drop: &[String]) -> Vec<Series> {
+    if drop.is_empty() {
+        return series;
+    }
+    let keeps = |labels: &Labels| labels.filtered(|n| !drop.iter().any(|d| d == n));
+    series.iter_mut().for_each(|s| s.labels = keeps(&s.labels));
+    // Stable, so that chunks of a series that was split by replica stay in their replica's order.
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    crate::merge::merge_series(vec![series])
+}
+
+fn truncate(values: &mut Vec<String>, limit: i64) {
+    if let Some(limit) = usize::try_from(limit).ok().filter(|l| *l > 0) {
+        values.truncate(limit);
+    }
+}
