@@ -275,3 +275,6 @@ impl Lane<'_> {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests;

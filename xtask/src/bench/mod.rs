@@ -13,11 +13,12 @@ use anyhow::{Result, bail};
 
 use crate::workspace;
 
-/// A bench: its name, the names of its rows, and the function that measures those asked for.
+/// A bench: its name, the names of its rows, and the function that measures those asked for and hands each over as
+/// soon as it is known.
 struct Bench {
     name: &'static str,
     rows: fn() -> Vec<&'static str>,
-    run: fn(&Options) -> Result<Vec<row::Row>>,
+    run: fn(&Options, &mut dyn FnMut(row::Row)) -> Result<()>,
 }
 
 const BENCHES: &[Bench] = &[Bench { name: "ingest", rows: ingest::row_names, run: ingest::run }];
@@ -61,15 +62,16 @@ pub fn run(args: &[String]) -> Result<i32> {
         }
     }
     server::build()?;
-    let rows = (bench.run)(&options)?;
     let commit = workspace::commit();
-    for row in &rows {
+    let mut rows = Vec::new();
+    (bench.run)(&options, &mut |row: row::Row| {
         if options.json {
             row.json(name, &commit).iter().for_each(|object| println!("{object}"));
         } else {
             println!("{}", row.text());
         }
-    }
+        rows.push(row);
+    })?;
     let (line, all_measured) = row::sum_up(name, &rows);
     if options.json {
         eprintln!("{line}");

@@ -33,11 +33,11 @@ pub fn row_names() -> Vec<&'static str> {
     ALL.iter().map(|m| m.name).collect()
 }
 
-/// Measures the rows that are asked for.
+/// Measures the rows that are asked for, and hands each over when its scenario is done.
 ///
 /// # Errors
 /// When the data folder cannot be made; a program that fails is a row's reason.
-pub fn run(options: &Options) -> Result<Vec<Row>> {
+pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
     for reason in peers::fetch(&["victoria-metrics", "prometheus"]) {
         eprintln!("{reason}");
     }
@@ -45,24 +45,29 @@ pub fn run(options: &Options) -> Result<Vec<Row>> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let file_system = file_system(&folder)?;
     let mut board = Board::default();
-    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
+    let unsynced = matches!(file_system.as_str(), "tmpfs" | "ramfs");
+    if unsynced {
         board.refuse_all(&format!("{} is {file_system}, which has no fsync", folder.display()));
-    } else {
-        measure(options, &folder, &mut board);
     }
-    Ok(ALL.iter().filter(|m| options.wants(m.name)).map(|m| board.row(*m, &file_system, options)).collect())
+    for scenario in SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| options.wants(m.name))) {
+        if !unsynced {
+            measure(scenario, options, &folder, &mut board);
+        }
+        for measure in scenario.rows.iter().filter(|m| options.wants(m.name)) {
+            done(board.row(*measure, &file_system, options));
+        }
+    }
+    Ok(())
 }
 
-fn measure(options: &Options, folder: &Path, board: &mut Board) {
-    for scenario in SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| options.wants(m.name))) {
-        for run in 0..scenario.repeat(options) {
-            for program in PROGRAMS.iter().filter(|p| scenario.runs(**p)) {
-                eprintln!("{}: {} run {} …", scenario.name, program.name(), run + 1);
-                let data = fresh_folder(folder, *program);
-                let outcome = scenario.run(*program, &data, options.quick);
-                let _ = std::fs::remove_dir_all(&data);
-                board.take(scenario, *program, outcome);
-            }
+fn measure(scenario: &Scenario, options: &Options, folder: &Path, board: &mut Board) {
+    for run in 0..scenario.repeat(options) {
+        for program in PROGRAMS.iter().filter(|p| scenario.runs(**p)) {
+            eprintln!("{}: {} run {} …", scenario.name, program.name(), run + 1);
+            let data = fresh_folder(folder, *program);
+            let outcome = scenario.run(*program, &data, options.quick);
+            let _ = std::fs::remove_dir_all(&data);
+            board.take(scenario, *program, outcome);
         }
     }
 }

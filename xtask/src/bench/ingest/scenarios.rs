@@ -18,6 +18,9 @@ const SETTLE_S: u64 = 15;
 /// Instances of which one is asked for again when all would take longer than the load itself.
 const VERIFY_EVERY_LARGE: usize = 20;
 
+/// A load of more rounds runs once.
+const LONG_ROUNDS: u64 = 100;
+
 /// A scenario.
 pub struct Scenario {
     /// Name in the progress lines.
@@ -106,15 +109,20 @@ impl Scenario {
     /// Runs of it; the longest ones, whose figures hardly move, run once.
     pub fn repeat(&self, options: &Options) -> usize {
         match &self.kind {
-            Kind::Plain(load) if load.rounds > 100 => 1,
+            Kind::Plain(load) if load.rounds > LONG_ROUNDS => 1,
             Kind::Restarts => 1,
             _ => options.repeat,
         }
     }
 
-    /// Whether the program can do it at all. VictoriaMetrics answers remote write 2.0 with 2xx and stores nothing.
+    /// Whether the program is run. VictoriaMetrics answers remote write 2.0 with 2xx and stores nothing; Prometheus
+    /// would take half an hour for three hours of samples, and nothing is judged by it there.
     pub fn runs(&self, program: Program) -> bool {
-        !matches!((&self.kind, program), (Kind::Plain(load), Program::VictoriaMetrics) if load.proto == 2)
+        match (&self.kind, program) {
+            (Kind::Plain(load), Program::VictoriaMetrics) => load.proto != 2,
+            (Kind::Plain(load), Program::Prometheus) => load.rounds <= LONG_ROUNDS,
+            _ => true,
+        }
     }
 
     /// Runs it once on a fresh folder.
