@@ -174,10 +174,7 @@ impl Pattern {
             literals.dedup();
             return Ok(Pattern::Literals(literals));
         }
-        let regex = regex::RegexBuilder::new(&format!("^(?s:{translated})$"))
-            .size_limit(MAX_REGEX_BYTES)
-            .build()
-            .map_err(|e| refuse(last_line(&e.to_string())))?;
+        let regex = anchored_regex(source)?;
         Ok(Pattern::General { regex, prefix: literal_prefix(&hir) })
     }
 
@@ -189,6 +186,17 @@ impl Pattern {
             Pattern::General { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
         }
     }
+}
+
+/// The regex of an RE2 pattern as PromQL matches it: against the whole text, `.` matching line ends too.
+///
+/// # Errors
+/// [`InvalidRegex`] when `source` is not a valid RE2 pattern, or compiles to too much.
+pub fn anchored_regex(source: &str) -> Result<Regex, InvalidRegex> {
+    regex::RegexBuilder::new(&format!("^(?s:{})$", translate_go_syntax(source)))
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+        .map_err(|e| InvalidRegex { pattern: source.to_owned(), reason: last_line(&e.to_string()) })
 }
 
 /// Go's `\Q…\E` quoting and its literal reading of `{,n}` and of a lone `{`, in the syntax of the regex crate.

@@ -156,6 +156,13 @@ impl<C: Cell> HistogramSum<C> {
             || self.positive.iter().chain(&self.negative).any(|(_, c)| infinite(c))
     }
 
+    /// The greatest absolute number in it; NaN when there is one.
+    pub fn largest(&self) -> f64 {
+        let numbers = [&self.zero, &self.count, &self.sum].into_iter();
+        let buckets = self.positive.iter().chain(&self.negative).map(|(_, c)| c);
+        numbers.chain(buckets).map(|c| c.value().abs()).fold(0.0, |a, b| if a > b { a } else { b })
+    }
+
     /// The finished histogram. Empty buckets stay; see [`FloatHistogram::compact`].
     pub fn finish(&self) -> FloatHistogram {
         let (positive_spans, positive_buckets) =
