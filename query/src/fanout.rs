@@ -59,7 +59,8 @@ impl Fanout {
         tenants: &TenantScope,
         metric: Option<&str>,
     ) -> Result<(Vec<(String, Metadata)>, Vec<String>), StoreError> {
-        let asked = self.stores.iter().map(|s| async move { (s.info().name, s.metadata(tenants, metric).await) });
+        let asked =
+            self.stores.iter().map(|s| async move { (s.info().name, s.metadata(tenants, metric).await) });
         let (lists, warnings) = self.judge(join_all(asked).await)?;
         Ok((lists.into_iter().flatten().collect(), warnings))
     }
@@ -72,9 +73,10 @@ impl Fanout {
         min_ms: i64,
         max_ms: i64,
     ) -> Result<(Vec<(Labels, Vec<Exemplar>)>, Vec<String>), StoreError> {
-        let asked = self.stores.iter().map(|s| async move {
-            (s.info().name, s.exemplars(tenants, matchers, min_ms, max_ms).await)
-        });
+        let asked = self
+            .stores
+            .iter()
+            .map(|s| async move { (s.info().name, s.exemplars(tenants, matchers, min_ms, max_ms).await) });
         let (lists, warnings) = self.judge(join_all(asked).await)?;
         let mut merged: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
         for (labels, exemplars) in lists.into_iter().flatten() {

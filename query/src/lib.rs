@@ -1,13 +1,16 @@
 //! Prometheus' HTTP API and the fan-out that makes one `Queryable` of many stores.
 //!
-//! A query passes through, in order: the engine of `cairn-promql`, [`fanout`] (which stores can have it, all asked at once), [`merge`] (their sorted answers as one), and on
+//! A query passes through, in order: [`api`] (parameters, limits, status), the engine of `cairn-promql`,
+//! [`fanout`] (which stores can have it, all asked at once), [`merge`] (their sorted answers as one), and on
 //! the way back [`json`] (Prometheus' envelope and number formats).
 //!
 //! Invariant: an answer that lacks a store says so, as a warning or as an error; it is never silently short.
 
+pub mod api;
 pub mod fanout;
 pub mod grpc;
 pub mod json;
 pub mod merge;
 
+pub use api::{ApiOptions, QueryApi};
 pub use fanout::{Fanout, PartialResponse};

@@ -6,11 +6,11 @@ use cairn_model::matcher::Matcher;
 use cairn_model::storage::{LabelsRequest, Names, Queryable, SeriesRequest};
 use cairn_model::tenant::TenantScope;
 
+use super::Api;
 use super::answer::{Answer, TRUNCATED};
 use super::encode::write_list;
 use super::error::Failure;
 use super::params::{Params, invalid};
-use super::{Api, params};
 use crate::json::{write_labels, write_strings};
 
 /// `/api/v1/labels`
@@ -104,8 +104,7 @@ fn label_requests(p: &Params) -> Result<(usize, Vec<LabelsRequest>), Failure> {
     }
     let tenants = scope(p);
     let ask = if limit == 0 { 0 } else { limit + 1 };
-    let request =
-        |matchers| LabelsRequest { tenants: tenants.clone(), min_ms, max_ms, matchers, limit: ask };
+    let request = |matchers| LabelsRequest { tenants: tenants.clone(), min_ms, max_ms, matchers, limit: ask };
     Ok((limit, lists.into_iter().map(request).collect()))
 }
 
@@ -150,20 +149,19 @@ fn unescape_name(name: &str) -> String {
     out
 }
 
-/// Everything there is, for status pages.
-pub fn whole_range() -> (i64, i64) {
-    (params::MIN_TIME_MS, params::MAX_TIME_MS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn escaped_names_are_read_back() {
-        for (escaped, name) in
-            [("job", "job"), ("U__http_2e_status", "http.status"), ("U__a__b", "a_b"), ("U___263a_", "☺"), ("U__x_zz_", "U__x_zz_")]
-        {
+        for (escaped, name) in [
+            ("job", "job"),
+            ("U__http_2e_status", "http.status"),
+            ("U__a__b", "a_b"),
+            ("U___263a_", "☺"),
+            ("U__x_zz_", "U__x_zz_"),
+        ] {
             assert_eq!(unescape_name(escaped), name);
         }
     }

@@ -19,7 +19,9 @@ pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer
     let p = Params::read(request).await?;
     let count = |name: &str| -> Result<Option<usize>, Failure> {
         // A negative limit is no limit, as in Prometheus.
-        let parsed = p.get(name).map(|v| v.parse::<i64>().map_err(|_| invalid(name, format!("{v:?} is not a number"))));
+        let parsed = p
+            .get(name)
+            .map(|v| v.parse::<i64>().map_err(|_| invalid(name, format!("{v:?} is not a number"))));
         Ok(parsed.transpose()?.and_then(|n| usize::try_from(n).ok()))
     };
     let (limit, per_metric) = (count("limit")?, count("limit_per_metric")?.filter(|n| *n > 0));
@@ -57,7 +59,8 @@ pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer
 pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
     let (start, end) = p.range()?;
-    let expr = parse(p.get("query").unwrap_or(""), Features::default()).map_err(|e| invalid("query", e.to_string()))?;
+    let expr = parse(p.get("query").unwrap_or(""), Features::default())
+        .map_err(|e| invalid("query", e.to_string()))?;
     let matchers: Vec<_> = expr.selectors().into_iter().map(|s| s.matchers.clone()).collect();
     if matchers.is_empty() {
         return Ok(Answer::of(b"[]".to_vec()));

@@ -31,12 +31,17 @@ impl Params {
     /// # Errors
     /// When the form is too large or cannot be read, or the tenant header is wrong.
     pub async fn read(request: Request) -> Result<Self, Failure> {
-        let tenants = cairn_net::tenant::read_scope(request.headers()).map_err(|e| Failure::bad_data(e.to_string()))?;
+        let tenants =
+            cairn_net::tenant::read_scope(request.headers()).map_err(|e| Failure::bad_data(e.to_string()))?;
         let mut pairs = parse(request.uri().query().unwrap_or("").as_bytes());
         if request.method() == Method::POST && is_form(&request) {
-            let body = Bytes::from_request(request, &()).await.map_err(|e| Failure::bad_data(e.to_string()))?;
+            let body =
+                Bytes::from_request(request, &()).await.map_err(|e| Failure::bad_data(e.to_string()))?;
             if body.len() > MAX_FORM_BYTES {
-                return Err(Failure::bad_data(format!("form of {} bytes, the limit is {MAX_FORM_BYTES}", body.len())));
+                return Err(Failure::bad_data(format!(
+                    "form of {} bytes, the limit is {MAX_FORM_BYTES}",
+                    body.len()
+                )));
             }
             // A form's values come first, as in Go's net/http.
             pairs.splice(0..0, parse(&body));
@@ -51,7 +56,7 @@ impl Params {
 
     /// First value of `name`; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next().filter(|v| !v.is_empty())
+        self.pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
     /// All values of `name`.
@@ -75,7 +80,10 @@ impl Params {
     /// A duration in milliseconds, if it is there.
     pub fn duration(&self, name: &str) -> Result<Option<i64>, Failure> {
         self.get(name)
-            .map(|v| parse_duration(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid duration"))))
+            .map(|v| {
+                parse_duration(v)
+                    .ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid duration")))
+            })
             .transpose()
     }
 
@@ -105,8 +113,14 @@ pub fn invalid(name: &str, why: String) -> Failure {
 }
 
 fn is_form(request: &Request) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    content_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 fn parse(bytes: &[u8]) -> Vec<(String, String)> {
@@ -128,7 +142,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         let ms = seconds * 1000.0;
         return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
     }
-    cairn_promql::parser::parse_duration(text).ok()
+    cairn_promql::parser::duration::parse_duration(text).ok()
 }
 
 /// `2015-07-01T20:10:51.781Z`, or with an offset such as `+02:00`.
@@ -140,7 +154,10 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
     let field = |s: &str, from: usize, to: usize| s.get(from..to).and_then(number);
     let (year, month, day) = (field(date, 0, 4)?, field(date, 5, 7)?, field(date, 8, 10)?);
     let (hour, minute, second) = (field(clock, 0, 2)?, field(clock, 3, 5)?, field(clock, 6, 8)?);
-    let separators = date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-' && &clock[2..3] == ":" && &clock[5..6] == ":";
+    let separators = date.as_bytes()[4] == b'-'
+        && date.as_bytes()[7] == b'-'
+        && &clock[2..3] == ":"
+        && &clock[5..6] == ":";
     let in_range = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
     if !separators || !in_range || hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -204,7 +221,16 @@ mod tests {
         ] {
             assert_eq!(parse_time(text), Some(ms), "{text}");
         }
-        for bad in ["", "x", "NaN", "1e300", "2023-02-29T00:00:00Z", "2015-07-01", "2015-07-01T20:10:51", "2015-07-01T20:10:51.Z"] {
+        for bad in [
+            "",
+            "x",
+            "NaN",
+            "1e300",
+            "2023-02-29T00:00:00Z",
+            "2015-07-01",
+            "2015-07-01T20:10:51",
+            "2015-07-01T20:10:51.Z",
+        ] {
             assert_eq!(parse_time(bad), None, "{bad}");
         }
     }
@@ -212,7 +238,10 @@ mod tests {
     #[test]
     fn wrong_parameters_are_named_as_prometheus_names_them() {
         let error = |r: Result<_, Failure>| r.map(drop).unwrap_err().0.to_string();
-        assert_eq!(error(Params::of("limit=-1").limit().map(|_| ())), "invalid parameter \"limit\": limit must be non-negative");
+        assert_eq!(
+            error(Params::of("limit=-1").limit().map(|_| ())),
+            "invalid parameter \"limit\": limit must be non-negative"
+        );
         assert_eq!(
             error(Params::of("start=2&end=1").range().map(|_| ())),
             "invalid parameter \"end\": end timestamp must not be before start time"

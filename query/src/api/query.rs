@@ -25,7 +25,7 @@ pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer,
     let slot = api.slots.acquire().await.expect("the semaphore is never closed");
     let result = api.engine.instant(&api.fanout, &query, t_ms, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, false))
+    Ok(answer(result, limit))
 }
 
 /// `/api/v1/query_range`
@@ -36,7 +36,8 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, F
     if end < start {
         return Err(invalid("end", "end timestamp must not be before start time".into()));
     }
-    let step = p.duration("step")?.ok_or_else(|| invalid("step", "cannot parse \"\" to a valid duration".into()))?;
+    let step =
+        p.duration("step")?.ok_or_else(|| invalid("step", "cannot parse \"\" to a valid duration".into()))?;
     if step <= 0 {
         let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(invalid("step", why.into()));
@@ -51,7 +52,7 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, F
     let slot = api.slots.acquire().await.expect("the semaphore is never closed");
     let result = api.engine.range(&api.fanout, &query, start, end, step, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, true))
+    Ok(answer(result, limit))
 }
 
 impl QueryApi {
@@ -67,7 +68,7 @@ impl QueryApi {
     }
 }
 
-fn answer(mut result: QueryResult, limit: usize, _range: bool) -> Answer {
+fn answer(mut result: QueryResult, limit: usize) -> Answer {
     let mut warnings = result.warnings;
     if limit > 0 && truncate(&mut result.value, limit) {
         warnings.push(TRUNCATED.to_owned());

@@ -46,7 +46,8 @@ pub fn matchers(list: &[wire::LabelMatcher]) -> Result<Vec<Matcher>, Status> {
                 wire::label_matcher::Type::Re => MatchOp::Regex,
                 wire::label_matcher::Type::Nre => MatchOp::NotRegex,
             };
-            Matcher::new(op, m.name.as_str(), m.value.as_str()).map_err(|e| Status::invalid_argument(e.to_string()))
+            Matcher::new(op, m.name.as_str(), m.value.as_str())
+                .map_err(|e| Status::invalid_argument(e.to_string()))
         })
         .collect()
 }
@@ -79,14 +80,23 @@ impl Wanted {
 }
 
 /// Chunks as the wire has them.
-pub fn aggr_chunks(chunks: &[AggrChunk], wanted: &Wanted, to_wire: &ToWire) -> Result<Vec<wire::AggrChunk>, String> {
+pub fn aggr_chunks(
+    chunks: &[AggrChunk],
+    wanted: &Wanted,
+    to_wire: &ToWire,
+) -> Result<Vec<wire::AggrChunk>, String> {
     let mut out = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         match chunk {
             AggrChunk::Raw(raw) => {
                 for c in to_wire(raw)? {
                     let (min_time, max_time) = (c.min_ms, c.max_ms);
-                    out.push(wire::AggrChunk { min_time, max_time, raw: Some(wire_chunk(c)), ..Default::default() });
+                    out.push(wire::AggrChunk {
+                        min_time,
+                        max_time,
+                        raw: Some(wire_chunk(c)),
+                        ..Default::default()
+                    });
                 }
             }
             AggrChunk::Downsampled(a) => out.push(aggregates(a, wanted, to_wire)?),
@@ -152,8 +162,9 @@ mod tests {
 
     #[test]
     fn shards_part_the_series() {
-        let labels: Vec<Labels> =
-            (0..200).map(|i| Labels::from_pairs([("a", i.to_string()), ("b", "x".into())]).unwrap()).collect();
+        let labels: Vec<Labels> = (0..200)
+            .map(|i| Labels::from_pairs([("a", i.to_string()), ("b", "x".into())]).unwrap())
+            .collect();
         for by in [true, false] {
             let shard = |i| wire::ShardInfo { shard_index: i, total_shards: 3, by, labels: vec!["a".into()] };
             let owners: Vec<usize> =

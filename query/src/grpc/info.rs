@@ -22,7 +22,8 @@ impl InfoApi {
 #[tonic::async_trait]
 impl Info for InfoApi {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
-        let stores: Vec<_> = self.fanout.stores().iter().map(|s| s.info()).filter(|i| i.min_ms <= i.max_ms).collect();
+        let stores: Vec<_> =
+            self.fanout.stores().iter().map(|s| s.info()).filter(|i| i.min_ms <= i.max_ms).collect();
         let mut tsdb_infos: Vec<TsdbInfo> = Vec::new();
         let mut sets: Vec<_> = stores.iter().flat_map(|i| &i.label_sets).cloned().collect();
         sets.sort();

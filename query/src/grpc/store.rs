@@ -52,7 +52,8 @@ impl Store for StoreGrpc {
         select.skip_chunks = r.skip_chunks;
         select.max_resolution_ms = r.max_resolution_window;
         select.hints = hints(r.query_hints.as_ref());
-        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let abort = r.partial_response_disabled
+            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
         let selected = self.fanout_for(abort).select(select).await.map_err(status)?;
 
         let mut series = without_labels(selected.series, &r.without_replica_labels);
@@ -86,11 +87,16 @@ impl Store for StoreGrpc {
             matchers: matchers(&r.matchers)?,
             limit: 0,
         };
-        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let abort = r.partial_response_disabled
+            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
         let mut found = self.fanout_for(abort).label_names(asked).await.map_err(status)?;
         found.values.retain(|n| !r.without_replica_labels.contains(n));
         truncate(&mut found.values, r.limit);
-        Ok(Response::new(wire::LabelNamesResponse { names: found.values, warnings: found.warnings, hints: None }))
+        Ok(Response::new(wire::LabelNamesResponse {
+            names: found.values,
+            warnings: found.warnings,
+            hints: None,
+        }))
     }
 
     async fn label_values(
@@ -112,10 +118,15 @@ impl Store for StoreGrpc {
             matchers: matchers(&r.matchers)?,
             limit: 0,
         };
-        let abort = r.partial_response_disabled || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
+        let abort = r.partial_response_disabled
+            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
         let mut found = self.fanout_for(abort).label_values(&r.label, asked).await.map_err(status)?;
         truncate(&mut found.values, r.limit);
-        Ok(Response::new(wire::LabelValuesResponse { values: found.values, warnings: found.warnings, hints: None }))
+        Ok(Response::new(wire::LabelValuesResponse {
+            values: found.values,
+            warnings: found.warnings,
+            hints: None,
+        }))
     }
 }
 
@@ -123,7 +134,12 @@ fn frame(result: Frame) -> wire::SeriesResponse {
     wire::SeriesResponse { result: Some(result) }
 }
 
-fn encode(part: Vec<Series>, batch: usize, wanted: &Wanted, to_wire: &ToWire) -> Result<wire::SeriesResponse, Status> {
+fn encode(
+    part: Vec<Series>,
+    batch: usize,
+    wanted: &Wanted,
+    to_wire: &ToWire,
+) -> Result<wire::SeriesResponse, Status> {
     let mut series: Vec<wire::Series> = Vec::with_capacity(part.len());
     for s in &part {
         let chunks = aggr_chunks(&s.chunks, wanted, to_wire)
