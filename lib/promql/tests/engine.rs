@@ -1,0 +1,151 @@
+//! The engine end to end over data in memory: what the language tests do not say.
+
+mod support;
+
+use std::time::Duration;
+
+use cairn_model::Labels;
+use cairn_promql::engine::Cancel;
+use cairn_promql::value::{FloatPoint, SampleValue};
+use cairn_promql::{Engine, ErrorKind, QueryError, QueryOptions, QueryValue};
+use support::{MemoryStore, engine, wait};
+
+/// Three counters of two jobs, 15 s apart for an hour.
+fn store() -> MemoryStore {
+    let mut store = MemoryStore::default();
+    for (i, (job, instance)) in [("a", "1"), ("a", "2"), ("b", "1")].into_iter().enumerate() {
+        let rate = (i + 1) as f64;
+        let samples: Vec<_> = (0..=240).map(|n| (n * 15_000, rate * 15.0 * n as f64)).collect();
+        store.add(&[("__name__", "x_total"), ("job", job), ("instance", instance)], &samples);
+    }
+    store
+}
+
+fn vector(engine: &Engine, store: &MemoryStore, query: &str, t_ms: i64) -> Vec<(String, f64)> {
+    let result = wait(engine.instant(store, query, t_ms, &QueryOptions::default())).unwrap();
+    let QueryValue::Vector(v) = result.value else { panic!("{query}: not a vector") };
+    v.into_iter()
+        .map(|s| match s.value {
+            SampleValue::Float(f) => (s.labels.to_string(), (f * 1e9).round() / 1e9),
+            SampleValue::Histogram(h) => panic!("{query}: {h}"),
+        })
+        .collect()
+}
+
+fn error(engine: &Engine, store: &MemoryStore, query: &str) -> QueryError {
+    wait(engine.range(store, query, 0, 3_600_000, 60_000, &QueryOptions::default())).unwrap_err()
+}
+
+#[test]
+fn selectors_rates_sums_and_ratios() {
+    let (e, s) = (engine(|_| {}), store());
+    let t = 3_600_000;
+    assert_eq!(
+        vector(&e, &s, "sum by (job) (rate(x_total[5m]))", t),
+        [(r#"{job="a"}"#.to_owned(), 3.0), (r#"{job="b"}"#.to_owned(), 3.0),]
+    );
+    assert_eq!(
+        vector(&e, &s, r#"x_total{job="b"} / 2"#, t),
+        [(r#"{instance="1", job="b"}"#.to_owned(), 5400.0)]
+    );
+    assert_eq!(vector(&e, &s, "sum(rate(x_total[5m])) / on () count(x_total)", t), [("{}".to_owned(), 2.0)]);
+    assert_eq!(
+        vector(&e, &s, "topk(1, x_total)", t),
+        [(r#"x_total{instance="1", job="b"}"#.to_owned(), 10800.0)]
+    );
+    assert_eq!(vector(&e, &s, "x_total", t + 300_000), [], "a sample is too old after exactly five minutes");
+}
+
+#[test]
+fn a_range_query_answers_a_matrix_in_order_of_labels() {
+    let (e, s) = (engine(|_| {}), store());
+    let result =
+        wait(e.range(&s, "max by (job) (x_total)", 0, 120_000, 60_000, &QueryOptions::default())).unwrap();
+    let QueryValue::Matrix(m) = result.value else { panic!("not a matrix") };
+    let point = |t_ms, value| FloatPoint { t_ms, value };
+    assert_eq!(m.len(), 2);
+    assert_eq!(m[0].labels, Labels::from_pairs([("job", "a")]).unwrap());
+    assert_eq!(m[0].floats, [point(0, 0.0), point(60_000, 120.0), point(120_000, 240.0)]);
+    assert!(result.stats.total_queryable_samples >= 9 && result.stats.series == 3);
+}
+
+#[test]
+fn names_that_go_must_leave_series_apart() {
+    let mut s = MemoryStore::default();
+    s.add(&[("__name__", "a_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
+    s.add(&[("__name__", "b_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
+    let e = engine(|_| {});
+    for query in [r#"rate({l="1"}[5m])"#, r#"sum(rate({l="1"}[5m]))"#, r#"abs({l="1"})"#] {
+        let err = wait(e.instant(&s, query, 60_000, &QueryOptions::default())).unwrap_err();
+        assert_eq!(err.to_string(), "vector cannot contain metrics with the same labelset", "{query}");
+        assert_eq!(err.kind(), ErrorKind::Execution);
+    }
+    let delayed = engine(|o| o.delayed_name_removal = true);
+    assert_eq!(vector(&delayed, &s, r#"count by (l) (rate({l="1"}[5m]))"#, 60_000).len(), 1);
+}
+
+#[test]
+fn budgets_end_a_query_with_the_culprit() {
+    let s = store();
+    let e = engine(|o| o.max_samples = 100);
+    assert!(matches!(error(&e, &s, "x_total"), QueryError::TooManySamples));
+    let e = engine(|o| o.max_series = 2);
+    let err = error(&e, &s, r#"sum(x_total{job="b"}) + sum(x_total)"#);
+    assert_eq!(err.kind(), ErrorKind::Execution);
+    assert!(err.to_string().starts_with("query needs 4 series for x_total, the limit is 2"), "{err}");
+    let e = engine(|o| o.max_bytes = 1000);
+    assert!(matches!(error(&e, &s, "x_total"), QueryError::Budget { what: "bytes", .. }));
+    let e = engine(|o| o.max_steps = 1000);
+    let err = error(&e, &s, "max_over_time(x_total[1h:1s])");
+    assert!(err.to_string().contains("x_total[1h:1s]"), "{err}");
+}
+
+#[test]
+fn cancelled_and_late_queries_end() {
+    let s = store();
+    let cancel = Cancel::new();
+    cancel.cancel();
+    let options = QueryOptions { cancel, ..QueryOptions::default() };
+    let err = wait(engine(|_| {}).instant(&s, "x_total", 0, &options)).unwrap_err();
+    assert_eq!(
+        (err.kind(), err.to_string().as_str()),
+        (ErrorKind::Canceled, "query was canceled in expression evaluation")
+    );
+    let err = error(&engine(|o| o.timeout = Duration::ZERO), &s, "x_total");
+    assert_eq!(err.kind(), ErrorKind::Timeout);
+}
+
+#[test]
+fn what_is_wrong_with_a_query_is_bad_data() {
+    let (e, s) = (engine(|_| {}), store());
+    for query in ["sum(", "x_total[5m]", "rate(x_total[5m/0])"] {
+        assert_eq!(error(&e, &s, query).kind(), ErrorKind::BadData, "{query}");
+    }
+    assert_eq!(
+        error(&e, &s, "x_total[5m]").to_string(),
+        r#"invalid expression type "range vector" for range query, must be Scalar or instant Vector"#
+    );
+}
+
+#[test]
+fn the_deepest_expressions_fit_a_small_stack() {
+    let deep = |depth: usize| format!("{}x_total{}", "abs(".repeat(depth), ")".repeat(depth));
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(move || {
+            let (e, s) = (engine(|_| {}), store());
+            let deepest = (1..=cairn_promql::parser::MAX_DEPTH)
+                .rev()
+                .find(|d| {
+                    cairn_promql::parser::parse(&deep(*d), cairn_promql::parser::Features::all()).is_ok()
+                })
+                .unwrap();
+            assert!(deepest > 300, "{deepest}");
+            assert_eq!(vector(&e, &s, &deep(deepest), 60_000).len(), 3);
+            let chain = vec!["x_total"; 400].join(" + ");
+            assert_eq!(vector(&e, &s, &chain, 60_000).len(), 3);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
