@@ -16,14 +16,15 @@ const VM: &str = "victoria-metrics";
 const PROMETHEUS: &str = "prometheus";
 
 /// 200,000 series in steady state, remote write 1.0.
-pub const RW1_STEADY: Measure = row("rw1-steady", "ns CPU/sample", 500.0, 250.0, Some((VM, 1_530.0)));
-/// The same without any new series, to compare with older figures.
-pub const RW1_STILL: Measure =
-    Measure { name: "rw1-no-churn", unit: "ns CPU/sample", must: None, aim: None, anchor: None };
+pub const RW1_STEADY: Measure = row("rw1-steady", "ns CPU/sample", 500.0, 250.0, None);
+/// The same without any new series. The peers' figures of the table were taken so; a ratio to a peer that also spends
+/// its time on new series, as VictoriaMetrics does at 1 % churn (2,750 ns instead of 1,530), would flatter cairn. Hence
+/// the anchor stands here and rows with churn have none against it.
+pub const RW1_STILL: Measure = row("rw1-no-churn", "ns CPU/sample", 500.0, 250.0, Some((VM, 1_530.0)));
 /// The sender sends its series in another order every round.
-pub const RW1_SHUFFLED: Measure = row("rw1-shuffled", "ns CPU/sample", 800.0, 450.0, Some((VM, 1_836.0)));
+pub const RW1_SHUFFLED: Measure = row("rw1-shuffled", "ns CPU/sample", 800.0, 450.0, None);
 /// The sender comes back with new connections every round.
-pub const RW1_RESTARTED: Measure = row("rw1-restarted", "ns CPU/sample", 800.0, 450.0, Some((VM, 1_836.0)));
+pub const RW1_RESTARTED: Measure = row("rw1-restarted", "ns CPU/sample", 800.0, 450.0, None);
 /// Remote write 2.0.
 pub const RW2_STEADY: Measure = row("rw2-steady", "ns CPU/sample", 400.0, 180.0, Some((PROMETHEUS, 3_600.0)));
 /// A million series.
