@@ -2,13 +2,17 @@
 
 pub mod block;
 pub mod chunkenc;
+pub mod db;
 pub mod decbuf;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod head;
 pub mod index;
 pub mod meta;
 pub mod tombstones;
+pub mod tools;
 pub mod wal;
 
+pub use db::{Db, DbOptions};
 pub use error::TsdbError;

@@ -13,11 +13,11 @@ const INTEGER: u8 = 1;
 const FLOAT: u8 = 2;
 
 /// Appends a sample. A float value is not a histogram and is left to the float columns.
-pub fn put_histogram(out: &mut Vec<u8>, series: u32, sample: &Sample) {
+pub fn put_histogram(out: &mut Vec<u8>, series: u32, (t_ms, start_ms): (i64, i64), value: &Value) {
     put_uvarint(out, u64::from(series));
-    put_varint(out, sample.t_ms);
-    put_varint(out, sample.start_ms);
-    match &sample.value {
+    put_varint(out, t_ms);
+    put_varint(out, start_ms);
+    match value {
         Value::Histogram(h) => {
             out.push(INTEGER);
             put_head(out, h.reset_hint, h.schema, h.zero_threshold);

@@ -52,23 +52,75 @@ impl Default for Packer {
     }
 }
 
-/// Replaces `raw` by the payload of `frame`, decompressed.
-///
-/// # Errors
-/// [`BadRecord`] when the payload does not decompress to its stated length.
-pub fn unpack(frame: &Frame<'_>, raw: &mut Vec<u8>) -> Result<(), BadRecord> {
-    raw.clear();
-    match frame.compression {
-        Compression::None => raw.extend_from_slice(frame.payload),
-        Compression::Zstd => {
-            let length = frame.raw_len as usize;
-            if length > MAX_RAW_BYTES {
-                return Err(BadRecord("payload out of bounds"));
+/// A reusable decompressor with the last payload.
+pub struct Unpacker {
+    zstd: zstd::bulk::Decompressor<'static>,
+    raw: Vec<u8>,
+}
+
+impl Unpacker {
+    /// A decompressor.
+    ///
+    /// # Panics
+    /// When zstd cannot allocate its state.
+    pub fn new() -> Self {
+        let zstd = zstd::bulk::Decompressor::new().expect("zstd's state fits in memory");
+        Unpacker { zstd, raw: Vec::new() }
+    }
+
+    /// The payload of `frame`, decompressed.
+    ///
+    /// # Errors
+    /// [`BadRecord`] when it does not decompress to its stated length.
+    pub fn unpack<'a>(&'a mut self, frame: &Frame<'a>) -> Result<&'a [u8], BadRecord> {
+        let length = frame.raw_len as usize;
+        let raw = match frame.compression {
+            Compression::None => frame.payload,
+            Compression::Zstd => {
+                if length > MAX_RAW_BYTES {
+                    return Err(BadRecord("payload out of bounds"));
+                }
+                self.raw.clear();
+                self.raw.reserve(length);
+                self.zstd
+                    .decompress_to_buffer(frame.payload, &mut self.raw)
+                    .map_err(|_| BadRecord("payload does not decompress"))?;
+                &self.raw
             }
-            raw.reserve(length);
-            zstd::bulk::decompress_to_buffer(frame.payload, raw)
-                .map_err(|_| BadRecord("payload does not decompress"))?;
+        };
+        if raw.len() == length { Ok(raw) } else { Err(BadRecord("payload of another length")) }
+    }
+}
+
+impl Default for Unpacker {
+    fn default() -> Self {
+        Unpacker::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame<'a>(payload: &'a Payload, raw_len: u32) -> Frame<'a> {
+        let Payload { kind, compression, ref bytes, .. } = *payload;
+        Frame { offset: 0, kind, compression, raw_len, sequence: 0, synced: 0, payload: bytes }
+    }
+
+    proptest! {
+        #[test]
+        fn payloads_round_trip(bytes in prop::collection::vec(0u8..8, 0..2000), at in any::<prop::sample::Index>()) {
+            let mut payload = Packer::new().pack(Kind::Batch, &bytes);
+            let mut unpacker = Unpacker::new();
+            prop_assert_eq!(unpacker.unpack(&frame(&payload, payload.raw_len)).unwrap(), &bytes[..]);
+            prop_assert!(unpacker.unpack(&frame(&payload, payload.raw_len + 1)).is_err());
+            if !payload.bytes.is_empty() {
+                let at = at.index(payload.bytes.len());
+                payload.bytes[at] ^= 1;
+                // Must not panic; the frame's CRC is what detects it.
+                let _ = unpacker.unpack(&frame(&payload, payload.raw_len));
+            }
         }
     }
-    if raw.len() == frame.raw_len as usize { Ok(()) } else { Err(BadRecord("payload of another length")) }
 }

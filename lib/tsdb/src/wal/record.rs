@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use cairn_model::Value;
 use cairn_model::exemplar::Exemplar;
 use cairn_model::labels::LabelsRef;
 use cairn_model::metadata::{Metadata, MetricType};
@@ -55,6 +56,35 @@ pub struct BatchRecord {
     pub metadata: Vec<(String, Metadata)>,
 }
 
+/// A request's accepted data as the encoder takes it: borrowed, so that a batch's columns are not copied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordView<'a> {
+    /// See [`BatchRecord`].
+    pub epoch: u64,
+    /// See [`BatchRecord`].
+    pub request_id: u128,
+    /// See [`BatchRecord`].
+    pub tenant: &'a str,
+    /// See [`BatchRecord`].
+    pub ids: &'a [i64],
+    /// Index into `ids`, rising, and canonical labels.
+    pub definitions: &'a [(u32, &'a [u8])],
+    /// How many floats each series has; empty when each has one.
+    pub float_counts: &'a [u32],
+    /// See [`BatchRecord`].
+    pub t_ms: &'a [i64],
+    /// See [`BatchRecord`].
+    pub values: &'a [f64],
+    /// See [`BatchRecord`].
+    pub start_ms: &'a [i64],
+    /// Index of the series, time, start timestamp, value.
+    pub histograms: &'a [(u32, i64, i64, &'a Value)],
+    /// See [`BatchRecord`].
+    pub exemplars: &'a [(u32, &'a Exemplar)],
+    /// See [`BatchRecord`].
+    pub metadata: &'a [(String, Metadata)],
+}
+
 impl BatchRecord {
     /// Empties the record and keeps its memory.
     pub fn clear(&mut self) {
@@ -81,62 +111,26 @@ impl BatchRecord {
 
     /// Appends the encoded record to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        debug_assert_eq!(self.ids.len(), self.float_counts.len());
-        debug_assert_eq!(self.t_ms.len(), self.values.len());
-        out.reserve(64 + self.labels.len() + self.t_ms.len() * 10);
-        out.push(VERSION);
-        put_uvarint(out, self.epoch);
-        out.extend_from_slice(&self.request_id.to_le_bytes());
-        put_bytes(out, self.tenant.as_bytes());
-        put_uvarint(out, self.ids.len() as u64);
-        put_ints(out, &self.ids);
-        put_uvarint(out, self.definitions.len() as u64);
-        let mut previous = 0;
-        for (index, range) in &self.definitions {
-            put_uvarint(out, u64::from(index - previous));
-            previous = *index;
-            put_bytes(out, &self.labels[range.start as usize..range.end as usize]);
-        }
-        self.encode_floats(out);
-        put_uvarint(out, self.histograms.len() as u64);
-        for (series, sample) in &self.histograms {
-            put_histogram(out, *series, sample);
-        }
-        put_uvarint(out, self.exemplars.len() as u64);
-        for (series, e) in &self.exemplars {
-            put_uvarint(out, u64::from(*series));
-            put_varint(out, e.t_ms);
-            put_float(out, e.value);
-            put_bytes(out, e.labels.as_bytes());
-        }
-        put_uvarint(out, self.metadata.len() as u64);
-        for (family, m) in &self.metadata {
-            put_bytes(out, family.as_bytes());
-            out.push(m.metric_type as u8);
-            put_bytes(out, m.unit.as_bytes());
-            put_bytes(out, m.help.as_bytes());
-        }
-    }
-
-    fn encode_floats(&self, out: &mut Vec<u8>) {
-        put_uvarint(out, self.t_ms.len() as u64);
-        if self.t_ms.is_empty() {
-            return;
-        }
-        if self.float_counts.iter().all(|c| *c == 1) {
-            out.push(1);
-        } else {
-            out.push(0);
-            self.float_counts.iter().for_each(|c| put_uvarint(out, u64::from(*c)));
-        }
-        put_ints(out, &self.t_ms);
-        put_values(out, &self.values);
-        if self.start_ms.is_empty() {
-            out.push(0);
-        } else {
-            out.push(1);
-            put_ints(out, &self.start_ms);
-        }
+        let text = |r: &Range<u32>| &self.labels[r.start as usize..r.end as usize];
+        let definitions: Vec<_> = self.definitions.iter().map(|(i, r)| (*i, text(r))).collect();
+        let histograms: Vec<_> =
+            self.histograms.iter().map(|(i, s)| (*i, s.t_ms, s.start_ms, &s.value)).collect();
+        let exemplars: Vec<_> = self.exemplars.iter().map(|(i, e)| (*i, e)).collect();
+        let view = RecordView {
+            epoch: self.epoch,
+            request_id: self.request_id,
+            tenant: &self.tenant,
+            ids: &self.ids,
+            definitions: &definitions,
+            float_counts: &self.float_counts,
+            t_ms: &self.t_ms,
+            values: &self.values,
+            start_ms: &self.start_ms,
+            histograms: &histograms,
+            exemplars: &exemplars,
+            metadata: &self.metadata,
+        };
+        view.encode(out);
     }
 
     /// Replaces the record by the one in `bytes`.
@@ -226,6 +220,70 @@ impl BatchRecord {
     }
 }
 
+impl RecordView<'_> {
+    /// Appends the encoded record to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let label_bytes: usize = self.definitions.iter().map(|d| d.1.len() + 4).sum();
+        out.reserve(64 + label_bytes + self.t_ms.len() * 10);
+        out.push(VERSION);
+        put_uvarint(out, self.epoch);
+        out.extend_from_slice(&self.request_id.to_le_bytes());
+        put_bytes(out, self.tenant.as_bytes());
+        put_uvarint(out, self.ids.len() as u64);
+        put_ints(out, self.ids);
+        put_uvarint(out, self.definitions.len() as u64);
+        let mut previous = 0;
+        for (index, labels) in self.definitions {
+            put_uvarint(out, u64::from(index - previous));
+            previous = *index;
+            put_bytes(out, labels);
+        }
+        self.encode_floats(out);
+        put_uvarint(out, self.histograms.len() as u64);
+        for (series, t_ms, start_ms, value) in self.histograms {
+            put_histogram(out, *series, (*t_ms, *start_ms), value);
+        }
+        put_uvarint(out, self.exemplars.len() as u64);
+        for (series, e) in self.exemplars {
+            put_uvarint(out, u64::from(*series));
+            put_varint(out, e.t_ms);
+            put_float(out, e.value);
+            put_bytes(out, e.labels.as_bytes());
+        }
+        put_uvarint(out, self.metadata.len() as u64);
+        for (family, m) in self.metadata {
+            put_bytes(out, family.as_bytes());
+            out.push(m.metric_type as u8);
+            put_bytes(out, m.unit.as_bytes());
+            put_bytes(out, m.help.as_bytes());
+        }
+    }
+
+    fn encode_floats(&self, out: &mut Vec<u8>) {
+        debug_assert_eq!(self.t_ms.len(), self.values.len());
+        put_uvarint(out, self.t_ms.len() as u64);
+        if self.t_ms.is_empty() {
+            return;
+        }
+        if self.float_counts.iter().all(|c| *c == 1) {
+            debug_assert_eq!(self.t_ms.len(), self.ids.len());
+            out.push(1);
+        } else {
+            debug_assert_eq!(self.float_counts.len(), self.ids.len());
+            out.push(0);
+            self.float_counts.iter().for_each(|c| put_uvarint(out, u64::from(*c)));
+        }
+        put_ints(out, self.t_ms);
+        put_values(out, self.values);
+        if self.start_ms.is_empty() {
+            out.push(0);
+        } else {
+            out.push(1);
+            put_ints(out, self.start_ms);
+        }
+    }
+}
+
 /// A fence of a window in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
@@ -249,6 +307,8 @@ pub enum ControlKind {
     Closed = 1,
     /// This generation and those before it are in verified blocks.
     Released = 2,
+    /// All windows that begin before this one are closed; their late samples belong to the named generation.
+    Floor = 3,
 }
 
 /// Appends encoded control entries to `out`.
@@ -277,6 +337,7 @@ pub fn decode_controls(bytes: &[u8]) -> Result<Vec<Control>, BadRecord> {
         let what = match r.byte()? {
             1 => ControlKind::Closed,
             2 => ControlKind::Released,
+            3 => ControlKind::Floor,
             _ => return Err(BadRecord("unknown control entry")),
         };
         let (tenant, window_ms, length_ms) = (r.str()?.to_owned(), r.varint()?, r.uvarint()?);
@@ -289,7 +350,7 @@ pub fn decode_controls(bytes: &[u8]) -> Result<Vec<Control>, BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_model::{CounterResetHint, FloatHistogram, Histogram, Labels, Span, Value};
+    use cairn_model::{CounterResetHint, FloatHistogram, Histogram, Labels, Span};
     use std::sync::Arc;
 
     fn sample_record() -> BatchRecord {

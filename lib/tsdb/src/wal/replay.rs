@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::frame::{Event, Kind, Scan, Verdict, classify};
-use super::pack::unpack;
+use super::pack::Unpacker;
 use super::record::{BatchRecord, Control, decode_controls};
 use super::segment::{HEADER_BYTES, Predecessor, SegmentId, decode_header};
 
@@ -19,6 +19,8 @@ pub enum Record<'a> {
     Batch(&'a mut BatchRecord),
     /// Fences of windows.
     Controls(Vec<Control>),
+    /// Here something is missing.
+    Damage,
 }
 
 /// A stretch of a segment that could not be used.
@@ -60,7 +62,7 @@ pub struct SegmentReport {
 }
 
 /// Reads the segment `id` with content `bytes`. `synced_below` is what the next segment's header says of it, 0 when
-/// there is none. `skip` may refuse a kind of frame unread.
+/// there is none. Frames of a kind that is not `wanted` are left undecoded.
 pub fn read_segment(
     bytes: &[u8],
     id: SegmentId,
@@ -70,7 +72,7 @@ pub fn read_segment(
 ) -> SegmentReport {
     let mut report = SegmentReport { before: decode_header(bytes, id), ..SegmentReport::default() };
     let segment = id.file_name();
-    let (mut raw, mut batch) = (Vec::new(), BatchRecord::default());
+    let (mut unpacker, mut batch) = (Unpacker::new(), BatchRecord::default());
     let mut synced = synced_below;
     let mut damaged: Vec<(Range<u64>, &'static str)> = Vec::new();
     if report.before.is_none() && !bytes.is_empty() {
@@ -80,6 +82,7 @@ pub fn read_segment(
         let frame = match event {
             Event::Damage(range) => {
                 damaged.push((range, "no valid frame"));
+                each(Record::Damage);
                 continue;
             }
             Event::Frame(frame) => frame,
@@ -89,9 +92,9 @@ pub fn read_segment(
         if !wanted(frame.kind) {
             continue;
         }
-        let decoded = unpack(&frame, &mut raw).and_then(|()| match frame.kind {
-            Kind::Batch => batch.decode(&raw).map(|()| None),
-            Kind::Control => decode_controls(&raw).map(Some),
+        let decoded = unpacker.unpack(&frame).and_then(|raw| match frame.kind {
+            Kind::Batch => batch.decode(raw).map(|()| None),
+            Kind::Control => decode_controls(raw).map(Some),
         });
         match decoded {
             Ok(None) => each(Record::Batch(&mut batch)),
@@ -100,6 +103,7 @@ pub fn read_segment(
                 let end = frame.offset + (super::frame::HEADER_BYTES + frame.payload.len()) as u64;
                 report.frames -= 1;
                 damaged.push((frame.offset..end, bad.0));
+                each(Record::Damage);
             }
         }
     }

@@ -1,0 +1,195 @@
+//! The log as the database uses it: fences, segments that introduce themselves, and which segments are still needed.
+//!
+//! Requests hold the *shared* side of the fence from before they apply until their frame is queued. Whoever holds
+//! the exclusive side knows that no request is in between, so a control frame separates requests exactly.
+//!
+//! Invariants: the first frame of a segment repeats the table of closed windows; a segment is removed, oldest first,
+//! when no generation in it is needed any more.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::head::Head;
+use crate::head::series::{TenantNo, WindowNo};
+use crate::wal::frame::Kind;
+use crate::wal::log::{Log, Outcome};
+use crate::wal::pack::Packer;
+use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
+
+/// One generation of a window of a tenant.
+pub type GenerationKey = (TenantNo, WindowNo, u32);
+
+/// The log with its fence.
+pub struct Journal {
+    log: Log,
+    fence: RwLock<()>,
+    /// The segment whose first frame was queued.
+    introduced: AtomicU64,
+    segment_bytes: u64,
+    /// What each segment holds.
+    contents: Mutex<BTreeMap<u64, HashSet<GenerationKey>>>,
+}
+
+/// The shared side of the fence, and the segment to encode for.
+pub struct Entered<'a> {
+    /// The segment.
+    pub segment: u64,
+    _fence: RwLockReadGuard<'a, ()>,
+}
+
+/// The exclusive side of the fence.
+pub struct Fence<'a> {
+    journal: &'a Journal,
+    _fence: RwLockWriteGuard<'a, ()>,
+}
+
+impl Journal {
+    /// Uses `log`; a segment that reaches `segment_bytes` is followed by the next.
+    pub fn new(log: Log, segment_bytes: u64) -> Self {
+        Journal {
+            log,
+            fence: RwLock::new(()),
+            introduced: AtomicU64::new(0),
+            segment_bytes,
+            contents: Mutex::default(),
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Enters the shared side, beginning a new segment when the present one is full or was given up.
+    pub fn enter(&self, head: &Head) -> Entered<'_> {
+        loop {
+            let fence = self.fence.read();
+            let segment = self.log.segment();
+            if self.introduced.load(Ordering::Acquire) == segment
+                && self.log.segment_bytes() < self.segment_bytes
+            {
+                return Entered { segment, _fence: fence };
+            }
+            drop(fence);
+            self.introduce(head);
+        }
+    }
+
+    /// Takes the exclusive side.
+    pub fn fence(&self) -> Fence<'_> {
+        Fence { journal: self, _fence: self.fence.write() }
+    }
+
+    fn introduce(&self, head: &Head) {
+        let fence = self.fence();
+        if self.introduced.load(Ordering::Acquire) == self.log.segment()
+            && self.log.segment_bytes() >= self.segment_bytes
+        {
+            self.log.begin_segment();
+        }
+        let segment = self.log.segment();
+        if self.introduced.load(Ordering::Acquire) == segment {
+            return;
+        }
+        // The outcomes are not waited for: when a frame of a segment fails, all later ones of it fail too.
+        let controls = closed_windows(head);
+        if !controls.is_empty() {
+            drop(fence.submit_controls(&controls, segment));
+        }
+        fence.submit_metadata(head, segment);
+        self.introduced.store(segment, Ordering::Release);
+    }
+
+    /// Notes that `segment` holds samples of a generation.
+    pub fn note(&self, segment: u64, key: GenerationKey) {
+        let mut contents = self.contents.lock();
+        let keys = contents.entry(segment).or_default();
+        if !keys.contains(&key) {
+            keys.insert(key);
+        }
+    }
+
+    /// The last segment that nobody needs with all before it; 0 for none. Segments from `below` on stay.
+    pub fn unneeded_through(&self, below: u64, needed: impl Fn(&GenerationKey) -> bool) -> u64 {
+        let contents = self.contents.lock();
+        let mut last = 0;
+        for (segment, keys) in contents.iter() {
+            if *segment >= below || keys.iter().any(&needed) {
+                return last.max(segment.min(&below).saturating_sub(1));
+            }
+            last = *segment;
+        }
+        last.max(below.saturating_sub(1))
+    }
+
+    /// Forgets the contents of segments up to `last`.
+    pub fn forget_through(&self, last: u64) {
+        let mut contents = self.contents.lock();
+        *contents = contents.split_off(&(last + 1));
+    }
+
+    /// Segments that are kept because of their contents.
+    pub fn segments(&self) -> usize {
+        self.contents.lock().len()
+    }
+}
+
+impl Fence<'_> {
+    /// Queues control entries behind everything that was applied before the fence.
+    pub fn submit_controls(&self, controls: &[Control], segment: u64) -> Outcome {
+        let mut raw = Vec::new();
+        encode_controls(&mut raw, controls);
+        self.journal.log.submit(Packer::new().pack(Kind::Control, &raw), segment)
+    }
+
+    /// The segment to encode for. May be one that is not introduced yet: the caller introduces it by entering once.
+    pub fn segment(&self) -> u64 {
+        self.journal.log.segment()
+    }
+
+    /// Metadata has no window that would keep its segment alive, so each segment begins with all of it.
+    fn submit_metadata(&self, head: &Head, segment: u64) {
+        for tenant in head.tenants.all() {
+            let known = tenant.metadata.read();
+            if known.is_empty() {
+                continue;
+            }
+            let metadata: Vec<_> = known.iter().map(|(f, m)| (f.clone(), m.clone())).collect();
+            let view =
+                RecordView { tenant: tenant.id.as_str(), metadata: &metadata, ..RecordView::default() };
+            let mut raw = Vec::new();
+            view.encode(&mut raw);
+            drop(self.journal.log.submit(Packer::new().pack(Kind::Batch, &raw), segment));
+        }
+    }
+}
+
+/// The table of closed windows, as the first frame of a segment repeats it.
+fn closed_windows(head: &Head) -> Vec<Control> {
+    let length_ms = head.options.window_ms;
+    let mut controls = Vec::new();
+    for tenant in head.tenants.all() {
+        let windows = tenant.windows.lock();
+        let entry = |what, window: WindowNo, generation| Control {
+            what,
+            tenant: tenant.id.as_str().to_owned(),
+            window_ms: i64::from(window) * length_ms,
+            length_ms: length_ms as u64,
+            generation,
+        };
+        if let Some((floor, accepting)) = windows.floor() {
+            controls.push(entry(ControlKind::Floor, floor, accepting));
+        }
+        for (window, state) in windows.iter().filter(|(_, s)| s.accepting > 0) {
+            let last = state.accepting - 1;
+            controls.push(entry(ControlKind::Closed, window, last));
+            let released = if state.sealed { last.checked_sub(1) } else { Some(last) };
+            if let Some(released) = released {
+                controls.push(entry(ControlKind::Released, window, released));
+            }
+        }
+    }
+    controls
+}

@@ -1,0 +1,127 @@
+//! Housekeeping: head-chunk files to disk, released generations out of memory, unneeded segments off the disk.
+//!
+//! [`Db::maintain`] does one round; it is called about once a second and never blocks writers for long. Repeating it
+//! is free, and a failure only postpones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_runtime::{Disk, OpenHow};
+use tracing::warn;
+
+use super::{Db, HEAD_DIR};
+use crate::error::TsdbError;
+use crate::head::side::PartKey;
+use crate::head::tenant::Tenant;
+
+/// A generation that is released but may still be read.
+pub struct PendingRelease {
+    /// Whose.
+    pub tenant: Arc<Tenant>,
+    /// Which.
+    pub key: PartKey,
+    /// Unique as soon as no read from before the release is running.
+    pub readers: Arc<()>,
+}
+
+/// Removes head-chunk files of an earlier process: the log has what they hold.
+pub fn remove_head_files(disk: &dyn Disk, dir: &Path) -> Result<(), TsdbError> {
+    for entry in disk.list(dir).map_err(TsdbError::io("list", dir))? {
+        let path = dir.join(&entry.name);
+        disk.remove_file(&path).map_err(TsdbError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
+fn file_name(partition: usize, number: u32) -> String {
+    format!("{partition:03}-{number:08}.chunks")
+}
+
+impl Db {
+    /// One round of housekeeping.
+    pub async fn maintain(&self) {
+        self.write_head_files().await;
+        self.apply_releases();
+        self.remove_segments();
+        self.update_metrics();
+    }
+
+    /// Writes full chunks out, so that they are file pages and no longer the process' own memory.
+    async fn write_head_files(&self) {
+        for (index, partition) in self.head.partitions.iter().enumerate() {
+            let unwritten = partition.read().chunks.full.unwritten();
+            for (number, content) in unwritten {
+                let path = self.options.dir.join(HEAD_DIR).join(file_name(index, number));
+                let disk = self.runtime.disk.clone();
+                let job = move || -> std::io::Result<bytes::Bytes> {
+                    let file = disk.open(&path, OpenHow::CreateOrWrite)?;
+                    file.set_len(0)?;
+                    file.write_all_at(&content, 0)?;
+                    drop(file);
+                    disk.map(&path)
+                };
+                match self.runtime.cpu.run(job).await {
+                    Ok(Ok(mapped)) => partition.write().chunks.full.written(number, mapped),
+                    Ok(Err(e)) => {
+                        warn!(error = %e, "cannot write a head-chunk file; its chunks stay in memory");
+                        return;
+                    }
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+
+    /// Forgets released generations that nobody reads any more.
+    fn apply_releases(&self) {
+        let ready = {
+            let mut pending = self.pending_releases.lock();
+            let all = std::mem::take(&mut *pending);
+            let (ready, wait): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|p| Arc::strong_count(&p.readers) == 1);
+            *pending = wait;
+            ready
+        };
+        for release in ready {
+            let (left, files) = self.head.release(&release.tenant, release.key);
+            self.metrics.head_series_removed.inc_by(left);
+            for (partition, number) in files {
+                let path = self.options.dir.join(HEAD_DIR).join(file_name(partition, number));
+                if let Err(e) = self.runtime.disk.remove_file(&path) {
+                    warn!(path = %path.display(), error = %e, "cannot remove a head-chunk file; the next start will");
+                }
+            }
+        }
+    }
+
+    /// Removes log segments, oldest first, of which everything is released.
+    fn remove_segments(&self) {
+        let tenants = self.head.tenants.all();
+        let by_number: std::collections::BTreeMap<_, _> = tenants.iter().map(|t| (t.number, t)).collect();
+        let needed = |(tenant, window, generation): &super::journal::GenerationKey| {
+            by_number.get(tenant).is_none_or(|t| t.windows.lock().is_needed(*window, *generation))
+        };
+        let last = self.journal.unneeded_through(self.journal.log().segment(), needed);
+        if last == 0 {
+            return;
+        }
+        match self.journal.log().remove_through(last) {
+            Ok(_) => self.journal.forget_through(last),
+            Err(e) => warn!(error = %e, "cannot remove log segments that are no longer needed"),
+        }
+    }
+
+    pub(crate) fn update_metrics(&self) {
+        let counts = self.journal.log().counts();
+        let mut reported = self.reported.lock();
+        let m = &self.metrics;
+        m.wal_fsyncs.inc_by(counts.fsyncs - reported.fsyncs);
+        m.wal_failed_fsyncs.inc_by(counts.failed_fsyncs - reported.failed_fsyncs);
+        m.wal_failed_writes.inc_by(counts.failed_writes - reported.failed_writes);
+        m.wal_bytes.inc_by(counts.bytes - reported.bytes);
+        m.wal_frames.inc_by(counts.frames - reported.frames);
+        *reported = counts;
+        m.head_series.set(self.head.series() as i64);
+        m.head_bytes.set(self.head.heap_bytes() as i64);
+    }
+}

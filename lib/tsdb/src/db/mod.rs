@@ -1,0 +1,205 @@
+//! The database of one node: head, log and local blocks as one.
+//!
+//! [`Db::open`] replays the log ([`replay`]); [`Db::append`] applies a batch to the head and answers when the
+//! [`journal`] has it on disk ([`append`]); [`Db::head_store`] and [`Db::blocks`] answer readers; [`seal`] closes
+//! windows, cuts them into blocks ([`cut`]) and releases them; [`maintain`] is the housekeeping that a background
+//! task calls. [`options`] and [`metrics`] are what they say.
+//!
+//! Invariant: an acknowledged sample is in the log, or in a verified block.
+
+pub mod append;
+pub mod cut;
+pub mod journal;
+pub mod maintain;
+pub mod metrics;
+pub mod options;
+pub mod replay;
+pub mod seal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cairn_model::storage::StoreApi;
+use cairn_model::{Labels, TenantId};
+use cairn_runtime::Runtime;
+use cairn_runtime::disk::DiskLock;
+use parking_lot::Mutex;
+
+use crate::block::BlockStore;
+use crate::error::TsdbError;
+use crate::head::{Head, HeadOptions, HeadStore};
+use crate::wal::{Log, LogOptions};
+
+use append::{Scratch, Stall};
+use journal::Journal;
+use maintain::PendingRelease;
+use metrics::DbMetrics;
+
+pub use options::DbOptions;
+pub use replay::ReplayReport;
+pub use seal::WindowId;
+
+/// Folder of the log below the database's.
+pub const WAL_DIR: &str = "wal";
+/// Folder of head-chunk files.
+pub const HEAD_DIR: &str = "head";
+/// Folder of local blocks.
+pub const BLOCKS_DIR: &str = "blocks";
+/// Name of the lock file.
+pub const LOCK_FILE: &str = "lock";
+
+/// The storage engine of one node. Shared by everyone who reads or writes.
+pub struct Db {
+    pub(crate) options: DbOptions,
+    pub(crate) runtime: Runtime,
+    pub(crate) head: Arc<Head>,
+    pub(crate) journal: Journal,
+    pub(crate) blocks: BlockStore,
+    pub(crate) metrics: DbMetrics,
+    pub(crate) scratch: Mutex<Vec<Box<Scratch>>>,
+    pub(crate) stall: Stall,
+    pub(crate) sealing: tokio::sync::Mutex<()>,
+    pub(crate) pending_releases: Mutex<Vec<PendingRelease>>,
+    pub(crate) reported: Mutex<crate::wal::writer::Counts>,
+    pub(crate) report: ReplayReport,
+    closing: AtomicBool,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+impl Db {
+    /// Opens the database in `options.dir`, replaying its log. Folders are made as needed.
+    ///
+    /// # Errors
+    /// [`TsdbError::Io`] when another process has the folder or the disk fails; [`TsdbError::Invalid`] when the
+    /// block duration is below a second. Damage in the log is no error: see [`Db::replay_report`].
+    pub async fn open(options: DbOptions, runtime: Runtime) -> Result<Arc<Db>, TsdbError> {
+        if options.block_duration < Duration::from_secs(1) {
+            let what = format!("block duration of {:?} is below one second", options.block_duration);
+            return Err(TsdbError::Invalid { object: options.dir.display().to_string(), what });
+        }
+        let disk = &runtime.disk;
+        for dir in [WAL_DIR, HEAD_DIR, BLOCKS_DIR] {
+            let path = options.dir.join(dir);
+            disk.create_dir_all(&path).map_err(TsdbError::io("create", &path))?;
+        }
+        disk.sync_dir(&options.dir).map_err(TsdbError::io("sync", &options.dir))?;
+        let lock_path = options.dir.join(LOCK_FILE);
+        let lock = disk.lock(&lock_path).map_err(TsdbError::io("lock", &lock_path))?;
+        crate::block::remove_unfinished(&**disk, &options.dir.join(BLOCKS_DIR))?;
+        maintain::remove_head_files(&**disk, &options.dir.join(HEAD_DIR))?;
+        let blocks = BlockStore::open(disk.clone(), &options.dir.join(BLOCKS_DIR))?;
+
+        let head = Arc::new(Head::new(Self::head_options(&options, &runtime), &runtime.rng));
+        let metrics = DbMetrics::new(&runtime.metrics);
+        let wal = options.dir.join(WAL_DIR);
+        let (report, contents) = replay::replay(&head, &wal, &runtime).await?;
+        metrics.wal_corruptions.inc_by(report.corruptions());
+        report.log_findings();
+
+        let log_options = LogOptions { dir: wal.clone(), sync: options.wal_sync };
+        let log =
+            Log::open(&log_options, report.newest_segment, &runtime).map_err(TsdbError::io("open", &wal))?;
+        let journal = Journal::new(log, options.wal_segment_bytes);
+        contents.into_iter().for_each(|(segment, key)| journal.note(segment, key));
+        let db = Db {
+            options,
+            runtime,
+            head,
+            journal,
+            blocks,
+            metrics,
+            scratch: Mutex::default(),
+            stall: Stall::default(),
+            sealing: tokio::sync::Mutex::default(),
+            pending_releases: Mutex::default(),
+            reported: Mutex::default(),
+            report,
+            closing: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+        };
+        db.update_metrics();
+        Ok(Arc::new(db))
+    }
+
+    fn head_options(options: &DbOptions, runtime: &Runtime) -> HeadOptions {
+        let partitions = match options.partitions {
+            0 => runtime.cpu.parallelism(),
+            n => n,
+        };
+        HeadOptions {
+            window_ms: options.block_duration.as_millis() as i64,
+            partitions: partitions.clamp(1, 256),
+            external_labels: options.external_labels.clone(),
+            exemplars: options.exemplars,
+            series_limit: options.series_limit.clone(),
+        }
+    }
+
+    /// The head for readers.
+    pub fn head_store(&self) -> Arc<dyn StoreApi> {
+        Arc::new(HeadStore::new(self.head.clone()))
+    }
+
+    /// The local blocks.
+    pub fn blocks(&self) -> BlockStore {
+        self.blocks.clone()
+    }
+
+    /// Folder of the local blocks.
+    pub fn blocks_dir(&self) -> PathBuf {
+        self.options.dir.join(BLOCKS_DIR)
+    }
+
+    /// What the replay at start found.
+    pub fn replay_report(&self) -> &ReplayReport {
+        &self.report
+    }
+
+    /// External labels of a tenant's data.
+    pub fn external_labels(&self, tenant: &TenantId) -> Labels {
+        cairn_model::external::ExternalLabels::for_tenant(tenant, &self.options.external_labels)
+            .labels()
+            .clone()
+    }
+
+    /// Active series of a tenant.
+    pub fn tenant_series(&self, tenant: &TenantId) -> u64 {
+        self.head.tenants.get(tenant).map_or(0, |t| t.series())
+    }
+
+    /// Tenants with data in the head, by name.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.head.tenants.all().iter().map(|t| t.id.clone()).collect()
+    }
+
+    /// Active series of all tenants.
+    pub fn series(&self) -> usize {
+        self.head.series()
+    }
+
+    /// Own memory of the head in bytes, about; mapped files are not in it.
+    pub fn head_bytes(&self) -> usize {
+        self.head.heap_bytes()
+    }
+
+    /// Takes no more writes, syncs the log and gives the folder free. Repeating it changes nothing.
+    pub fn shutdown(&self) {
+        if !self.closing.swap(true, Ordering::SeqCst) {
+            self.journal.log().close();
+            self.update_metrics();
+            *self.lock.lock() = None;
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

@@ -1,0 +1,250 @@
+//! Full chunks of a partition: built in memory, then files that are mapped.
+//!
+//! A full chunk is appended to a buffer; a buffer that is large enough becomes a file, written and mapped by
+//! maintenance without the partition's lock. Chunks of a series are chained from the newest to the oldest, so a
+//! series holds one number. Files are a cache of what the log has: a start deletes them and replays.
+//!
+//! Invariant: a chunk names only chunks in its own or older files, and files are deleted oldest first, so a link
+//! to a deleted file means that everything behind it is gone too. Layout: docs/formats/head.md.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use cairn_model::{Encoding, TimestampMs};
+use crc32c::crc32c;
+
+use super::series::{TenantNo, WindowNo};
+
+/// A buffer of this size becomes a file. Judgement: small enough that the buffers of all cores do not count.
+pub const FILE_BYTES: usize = 4 << 20;
+
+/// Bytes before a chunk's payload.
+pub const HEADER_BYTES: usize = 40;
+
+/// First bytes of a file: magic and version, so that no chunk lies at 0.
+const FILE_MAGIC: [u8; 8] = *b"CAIRNHC\x01";
+
+const OFFSET_BITS: u32 = 32;
+
+/// A full chunk as stored.
+#[derive(Debug, Clone)]
+pub struct FullChunk {
+    /// The chunk before it in its series, or 0.
+    pub before: u64,
+    /// Time of its first sample.
+    pub min_ms: TimestampMs,
+    /// Time of its last sample.
+    pub max_ms: TimestampMs,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// Its payload; shares the file's memory where it can.
+    pub bytes: Bytes,
+}
+
+/// What a chunk's header says, without its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct FullHeader {
+    /// The chunk before it in its series, or 0.
+    pub before: u64,
+    /// Time of its first sample.
+    pub min_ms: TimestampMs,
+    /// Time of its last sample.
+    pub max_ms: TimestampMs,
+}
+
+struct File {
+    content: Bytes,
+    on_disk: bool,
+    /// (tenant, window) of its chunks.
+    windows: Vec<(TenantNo, WindowNo)>,
+}
+
+/// The full chunks of a partition.
+pub struct FullChunks {
+    files: VecDeque<File>,
+    /// Number of the first of `files`.
+    first: u32,
+    building: Vec<u8>,
+    building_windows: Vec<(TenantNo, WindowNo)>,
+}
+
+impl Default for FullChunks {
+    fn default() -> Self {
+        FullChunks { files: VecDeque::new(), first: 1, building: Vec::new(), building_windows: Vec::new() }
+    }
+}
+
+impl FullChunks {
+    /// Appends a chunk and gives its locator.
+    #[allow(clippy::too_many_arguments)] // one line of the file's layout
+    pub fn push(
+        &mut self,
+        slot: u32,
+        (tenant, window): (TenantNo, WindowNo),
+        before: u64,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        encoding: Encoding,
+        payload: &[u8],
+    ) -> u64 {
+        if self.building.len() + HEADER_BYTES + payload.len() > FILE_BYTES {
+            self.cut_file();
+        }
+        if self.building.is_empty() {
+            self.building.reserve_exact(FILE_BYTES);
+            self.building.extend_from_slice(&FILE_MAGIC);
+        }
+        let at = self.building.len();
+        let b = &mut self.building;
+        b.extend_from_slice(&before.to_le_bytes());
+        b.extend_from_slice(&min_ms.to_le_bytes());
+        b.extend_from_slice(&max_ms.to_le_bytes());
+        b.extend_from_slice(&slot.to_le_bytes());
+        b.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        b.extend_from_slice(&[encoding as u8, 0, 0, 0]);
+        b.extend_from_slice(&crc32c(payload).to_le_bytes());
+        b.extend_from_slice(payload);
+        if !self.building_windows.contains(&(tenant, window)) {
+            self.building_windows.push((tenant, window));
+        }
+        let file = u64::from(self.first) + self.files.len() as u64;
+        file << OFFSET_BITS | at as u64
+    }
+
+    /// The header at a locator; `None` when it names nothing that is still here.
+    pub fn header(&self, locator: u64) -> Option<FullHeader> {
+        let (content, at) = self.content(locator)?;
+        let h = content.get(at..at + HEADER_BYTES)?;
+        let word = |i: usize| u64::from_le_bytes(h[i..i + 8].try_into().expect("eight bytes"));
+        Some(FullHeader { before: word(0), min_ms: word(8) as i64, max_ms: word(16) as i64 })
+    }
+
+    /// The chunk at a locator; `None` when it names nothing that is still here.
+    pub fn get(&self, locator: u64) -> Option<FullChunk> {
+        let header = self.header(locator)?;
+        let (content, at) = self.content(locator)?;
+        let len = u32::from_le_bytes(content[at + 28..at + 32].try_into().expect("four bytes")) as usize;
+        let encoding = Encoding::from_byte(content[at + 32])?;
+        let range = at + HEADER_BYTES..at + HEADER_BYTES + len;
+        let bytes = match self.file(locator) {
+            Some(file) => file.content.slice(range),
+            None => Bytes::copy_from_slice(&content[range]),
+        };
+        let FullHeader { before, min_ms, max_ms } = header;
+        Some(FullChunk { before, min_ms, max_ms, encoding, bytes })
+    }
+
+    /// Whether the payload at a locator is what was stored.
+    pub fn is_sound(&self, locator: u64) -> bool {
+        let Some(chunk) = self.get(locator) else { return false };
+        let Some((content, at)) = self.content(locator) else { return false };
+        crc32c(&chunk.bytes).to_le_bytes() == content[at + 36..at + 40]
+    }
+
+    fn file(&self, locator: u64) -> Option<&File> {
+        let number = (locator >> OFFSET_BITS) as u32;
+        self.files.get(number.checked_sub(self.first)? as usize)
+    }
+
+    fn content(&self, locator: u64) -> Option<(&[u8], usize)> {
+        if locator == 0 {
+            return None;
+        }
+        let at = locator as u32 as usize;
+        match self.file(locator) {
+            Some(file) => Some((&file.content, at)),
+            None => {
+                let building = u64::from(self.first) + self.files.len() as u64;
+                (locator >> OFFSET_BITS == building).then_some((&self.building[..], at))
+            }
+        }
+    }
+
+    /// Ends the buffer, so that maintenance can write it.
+    pub fn cut_file(&mut self) {
+        if self.building.is_empty() {
+            return;
+        }
+        let content = Bytes::from(std::mem::take(&mut self.building));
+        let windows = std::mem::take(&mut self.building_windows);
+        self.files.push_back(File { content, on_disk: false, windows });
+    }
+
+    /// Files that are not on disk yet.
+    pub fn unwritten(&self) -> Vec<(u32, Bytes)> {
+        let all = self.files.iter().enumerate().filter(|(_, f)| !f.on_disk);
+        all.map(|(i, f)| (self.first + i as u32, f.content.clone())).collect()
+    }
+
+    /// A file was written; `mapped` has its content.
+    pub fn written(&mut self, number: u32, mapped: Bytes) {
+        let Some(i) = number.checked_sub(self.first) else { return };
+        if let Some(file) = self.files.get_mut(i as usize) {
+            debug_assert_eq!(file.content.len(), mapped.len());
+            file.content = mapped;
+            file.on_disk = true;
+        }
+    }
+
+    /// Forgets the oldest files as long as `released` holds for all their windows, and gives their numbers.
+    pub fn drop_released(&mut self, released: impl Fn(TenantNo, WindowNo) -> bool) -> Vec<u32> {
+        let mut dropped = Vec::new();
+        while let Some(file) = self.files.front() {
+            if !file.windows.iter().all(|(t, w)| released(*t, *w)) {
+                break;
+            }
+            if file.on_disk {
+                dropped.push(self.first);
+            }
+            self.files.pop_front();
+            self.first += 1;
+        }
+        dropped
+    }
+
+    /// Bytes in memory of its own, mapped files left out.
+    pub fn heap_bytes(&self) -> usize {
+        self.building.capacity()
+            + self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_are_walked_from_new_to_old_across_files_until_one_was_dropped() {
+        let mut full = FullChunks::default();
+        let mut last = 0;
+        for i in 0..6i64 {
+            last = full.push(3, (0, i as WindowNo), last, (i * 10, i * 10 + 9), Encoding::Xor, &[i as u8; 5]);
+            if i % 2 == 1 {
+                full.cut_file();
+            }
+        }
+        let chain = |full: &FullChunks| {
+            let (mut at, mut seen) = (last, Vec::new());
+            while let Some(c) = full.get(at) {
+                assert!(full.is_sound(at));
+                assert_eq!(&c.bytes[..], &[(c.min_ms / 10) as u8; 5]);
+                seen.push(c.min_ms);
+                at = c.before;
+            }
+            seen
+        };
+        assert_eq!(chain(&full), [50, 40, 30, 20, 10, 0]);
+        for (number, content) in full.unwritten() {
+            full.written(number, content);
+        }
+        assert_eq!(full.heap_bytes(), 0);
+        assert_eq!(
+            full.drop_released(|_, w| w != 0 && w != 3),
+            Vec::<u32>::new(),
+            "the oldest file is needed"
+        );
+        assert_eq!(full.drop_released(|_, w| w < 2), [1]);
+        assert_eq!(chain(&full), [50, 40, 30, 20]);
+        let next = full.push(3, (0, 9), last, (90, 99), Encoding::Xor, b"x");
+        assert_eq!(full.get(next).unwrap().before, last);
+    }
+}

@@ -1,0 +1,315 @@
+//! What a reader takes from a partition: the chunks of a series, copied or shared, in order of time.
+//!
+//! Full chunks share their file's memory; open chunks are copied into one buffer an answer; the raw tail travels as
+//! columns. A series with start timestamps is answered in columns, which can carry them.
+//!
+//! Invariant: the chunks hold every sample that was acknowledged before the call and whose window is not released.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_model::chunk::{Chunk, ColumnValues, Columns};
+use cairn_model::{AggrChunk, ChunkData, Encoding, TimestampMs, Value};
+
+use super::chunks::window_of;
+use super::partition::Partition;
+use super::series::{Cold, Hot, NO_WINDOW, TenantNo, WindowNo};
+use super::side::PartKey;
+use super::starts::Starts;
+use crate::chunkenc::ChunkDecoder;
+
+/// Chunks of several series, with one buffer for what had to be copied.
+#[derive(Default)]
+pub struct Gathered {
+    pieces: Vec<Piece>,
+    copied: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+struct Piece {
+    min_ms: TimestampMs,
+    max_ms: TimestampMs,
+    data: PieceData,
+}
+
+enum PieceData {
+    Shared(Encoding, Bytes),
+    Copied(Encoding, Range<usize>),
+    Columns(Columns),
+}
+
+impl Gathered {
+    /// Ends a series: what was gathered since the last end belongs to it.
+    pub fn end_series(&mut self) {
+        self.ends.push(self.pieces.len());
+    }
+
+    /// Time of the oldest chunk gathered.
+    pub fn oldest_ms(&self) -> Option<TimestampMs> {
+        self.pieces.iter().map(|p| p.min_ms).min()
+    }
+
+    /// The chunks, series by series.
+    pub fn finish(self) -> Vec<Vec<AggrChunk>> {
+        let copied = Bytes::from(self.copied);
+        let mut pieces = self.pieces.into_iter().map(|p| {
+            let data = match p.data {
+                PieceData::Shared(encoding, bytes) => ChunkData::Encoded(encoding, bytes),
+                PieceData::Copied(encoding, range) => ChunkData::Encoded(encoding, copied.slice(range)),
+                PieceData::Columns(columns) => ChunkData::Columns(Arc::new(columns)),
+            };
+            AggrChunk::Raw(Chunk { min_ms: p.min_ms, max_ms: p.max_ms, data })
+        });
+        let mut begin = 0;
+        let mut series = Vec::with_capacity(self.ends.len());
+        for end in self.ends {
+            let mut chunks: Vec<AggrChunk> = pieces.by_ref().take(end - begin).collect();
+            chunks.sort_by_key(AggrChunk::min_ms);
+            series.push(chunks);
+            begin = end;
+        }
+        series
+    }
+
+    fn copy(&mut self, encoding: Encoding, bytes: &[u8], (min_ms, max_ms): (TimestampMs, TimestampMs)) {
+        let start = self.copied.len();
+        self.copied.extend_from_slice(bytes);
+        let data = PieceData::Copied(encoding, start..self.copied.len());
+        self.pieces.push(Piece { min_ms, max_ms, data });
+    }
+}
+
+impl Partition {
+    /// Gathers the chunks of a series that overlap `min_ms ..= max_ms`. Gives whether there are any.
+    pub fn gather(
+        &self,
+        slot: u32,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        out: &mut Gathered,
+    ) -> bool {
+        let Some((hot, cold)) = self.slab.get(slot) else { return false };
+        let before = out.pieces.len();
+        let overlaps = |a: TimestampMs, b: TimestampMs| a <= max_ms && b >= min_ms;
+        self.gather_full(cold, (min_ms, max_ms), out);
+        self.gather_open(hot, cold, &overlaps, out);
+        if let Some(extra) = self.extra(slot) {
+            if let Some(open) = &extra.histogram
+                && overlaps(open.min_ms, open.max_ms)
+            {
+                out.copy(open.encoding(), open.bytes(), (open.min_ms, open.max_ms));
+            }
+            for (_, part) in extra.side.parts() {
+                for c in part.chunks().iter().filter(|c| overlaps(c.min_ms, c.max_ms)) {
+                    if let ChunkData::Encoded(encoding, bytes) = &c.data {
+                        let data = PieceData::Shared(*encoding, bytes.clone());
+                        out.pieces.push(Piece { min_ms: c.min_ms, max_ms: c.max_ms, data });
+                    }
+                }
+                let buffer = part.buffer();
+                if let (Some(first), Some(last)) = (buffer.first(), buffer.last())
+                    && overlaps(first.t_ms, last.t_ms)
+                {
+                    let samples = buffer.iter().map(|s| (s.t_ms, s.value.clone()));
+                    let data = PieceData::Columns(columns_of(samples));
+                    out.pieces.push(Piece { min_ms: first.t_ms, max_ms: last.t_ms, data });
+                }
+            }
+            if !extra.starts.is_empty() {
+                out.attach_starts(before, &extra.starts);
+            }
+        }
+        out.pieces.len() > before
+    }
+
+    /// Whether a series has samples in chunks that overlap the range.
+    pub fn has_data(&self, slot: u32, (min_ms, max_ms): (TimestampMs, TimestampMs)) -> bool {
+        let Some((hot, cold)) = self.slab.get(slot) else { return false };
+        let overlaps = |a: TimestampMs, b: TimestampMs| a <= max_ms && b >= min_ms;
+        if hot.window != NO_WINDOW {
+            let first = self.start_ms(hot.window) + i64::from(self.first_dt(hot, cold));
+            if overlaps(first, self.start_ms(hot.window) + i64::from(hot.last_dt))
+                && (hot.tail_len > 0 || hot.encoded > 0)
+            {
+                return true;
+            }
+        }
+        if let Some(extra) = self.extra(slot)
+            && (extra.histogram.as_ref().is_some_and(|h| overlaps(h.min_ms, h.max_ms))
+                || extra.side.range().is_some_and(|(a, b)| overlaps(a, b)))
+        {
+            return true;
+        }
+        let mut any = false;
+        self.walk_full(cold, (min_ms, max_ms), |_| any = true);
+        any
+    }
+
+    fn first_dt(&self, hot: &Hot, cold: &Cold) -> u32 {
+        if hot.encoded > 0 { cold.first_dt } else { hot.tail_dt[0] }
+    }
+
+    fn gather_open(
+        &self,
+        hot: &Hot,
+        cold: &Cold,
+        overlaps: &impl Fn(TimestampMs, TimestampMs) -> bool,
+        out: &mut Gathered,
+    ) {
+        if hot.window == NO_WINDOW {
+            return;
+        }
+        let start_ms = self.start_ms(hot.window);
+        if hot.encoded > 0 {
+            let range = (start_ms + i64::from(cold.first_dt), cold.xor.last_ms());
+            if overlaps(range.0, range.1) {
+                out.copy(Encoding::Xor, self.chunks.open_bytes(cold), range);
+            }
+        }
+        let n = usize::from(hot.tail_len);
+        if n > 0 {
+            let t_ms: Vec<_> = hot.tail_dt[..n].iter().map(|dt| start_ms + i64::from(*dt)).collect();
+            let (min_ms, max_ms) = (t_ms[0], t_ms[n - 1]);
+            if overlaps(min_ms, max_ms) {
+                let values = ColumnValues::Floats(hot.tail_values[..n].to_vec());
+                let data = PieceData::Columns(Columns { t_ms, values, start_ms: Vec::new() });
+                out.pieces.push(Piece { min_ms, max_ms, data });
+            }
+        }
+    }
+
+    fn gather_full(&self, cold: &Cold, range: (TimestampMs, TimestampMs), out: &mut Gathered) {
+        self.walk_full(cold, range, |locator| {
+            if let Some(c) = self.chunks.full.get(locator) {
+                let data = PieceData::Shared(c.encoding, c.bytes);
+                out.pieces.push(Piece { min_ms: c.min_ms, max_ms: c.max_ms, data });
+            }
+        });
+    }
+
+    /// Visits the full chunks that overlap the range and are not released, from new to old.
+    fn walk_full(
+        &self,
+        cold: &Cold,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        mut visit: impl FnMut(u64),
+    ) {
+        let Some(index) = self.tenant(cold.tenant) else { return };
+        let mut at = cold.full;
+        while let Some(header) = self.chunks.full.header(at) {
+            if header.max_ms < min_ms {
+                return;
+            }
+            let window = window_of(header.min_ms, self.identity.window_ms);
+            let released = window.is_none_or(|w| index.is_released(w));
+            if header.min_ms <= max_ms && !released {
+                visit(at);
+            }
+            at = header.before;
+        }
+    }
+
+    /// The chunks of one generation of a window, in order of time, not overlapping: what its block holds. `None`
+    /// when the series has nothing there. Chunks pass through as they are unless side samples must be merged in.
+    pub fn gather_generation(&self, slot: u32, key: PartKey) -> Option<Vec<Chunk>> {
+        let (_, cold) = self.slab.get(slot)?;
+        let mut chunks = Vec::new();
+        if key.generation == 0 {
+            let start_ms = self.start_ms(key.window);
+            let range = (start_ms, start_ms + self.identity.window_ms - 1);
+            self.walk_full(cold, range, |locator| {
+                if let Some(c) = self.chunks.full.get(locator) {
+                    let data = ChunkData::Encoded(c.encoding, c.bytes);
+                    chunks.push(Chunk { min_ms: c.min_ms, max_ms: c.max_ms, data });
+                }
+            });
+            chunks.reverse();
+        }
+        if let Some(part) = self.extra(slot).and_then(|e| e.side.part(key)) {
+            let main = chunks.iter().flat_map(super::side::samples_of);
+            let merged = super::side::merge(main.chain(part.samples()).collect());
+            chunks = super::side::encode(merged.iter());
+        }
+        (!chunks.is_empty()).then_some(chunks)
+    }
+}
+
+impl super::partition::TenantIndex {
+    /// Whether the main chunks of a window are in a verified block.
+    pub fn is_released(&self, window: WindowNo) -> bool {
+        self.released.contains(&window)
+    }
+}
+
+impl Gathered {
+    /// Turns the pieces from `begin` on into columns with start timestamps.
+    fn attach_starts(&mut self, begin: usize, starts: &Starts) {
+        for piece in &mut self.pieces[begin..] {
+            let mut columns = match &piece.data {
+                PieceData::Shared(encoding, bytes) => decoded(*encoding, bytes),
+                PieceData::Copied(encoding, range) => decoded(*encoding, &self.copied[range.clone()]),
+                PieceData::Columns(columns) => columns.clone(),
+            };
+            columns.start_ms = columns.t_ms.iter().map(|t| starts.at(*t)).collect();
+            piece.data = PieceData::Columns(columns);
+        }
+    }
+}
+
+fn decoded(encoding: Encoding, bytes: &[u8]) -> Columns {
+    columns_of(ChunkDecoder::new(encoding, bytes).map_while(Result::ok).map(|s| (s.t_ms, s.value)))
+}
+
+fn columns_of(samples: impl Iterator<Item = (TimestampMs, Value)>) -> Columns {
+    let (t_ms, values): (Vec<_>, Vec<_>) = samples.unzip();
+    let floats: Option<Vec<f64>> =
+        values.iter().map(|v| if let Value::Float(f) = v { Some(*f) } else { None }).collect();
+    let values = floats.map_or_else(|| ColumnValues::Mixed(values.clone()), ColumnValues::Floats);
+    Columns { t_ms, values, start_ms: Vec::new() }
+}
+
+impl Partition {
+    /// Whether a series has samples in one generation of a window.
+    pub fn has_generation(&self, slot: u32, key: PartKey) -> bool {
+        let Some((_, cold)) = self.slab.get(slot) else { return false };
+        if self.extra(slot).is_some_and(|e| e.side.part(key).is_some()) {
+            return true;
+        }
+        let mut any = false;
+        if key.generation == 0 {
+            let start_ms = self.start_ms(key.window);
+            self.walk_full(cold, (start_ms, start_ms + self.identity.window_ms - 1), |_| any = true);
+        }
+        any
+    }
+
+    /// Sorts series of one tenant by their labels, by the ranks of their pairs instead of their text.
+    pub fn sort_by_labels(&self, tenant: TenantNo, slots: &mut [u32]) {
+        let Some(index) = self.tenant(tenant) else { return };
+        let ranks = index.pairs.ranks();
+        let labels = |slot: &u32| self.slab.get(*slot).map(|(_, c)| self.labels.get(c.labels)).unwrap_or(&[]);
+        let key = |slot: &u32| labels(slot).iter().map(|pair| ranks[*pair as usize]);
+        slots.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+    }
+
+    /// Visits the distinct label pairs of series of one tenant, in no order.
+    pub fn each_pair(&self, tenant: TenantNo, slots: &[u32], mut visit: impl FnMut(&str, &str)) {
+        let Some(index) = self.tenant(tenant) else { return };
+        let mut pairs: Vec<u32> = Vec::new();
+        for slot in slots {
+            if let Some((_, cold)) = self.slab.get(*slot) {
+                pairs.extend_from_slice(self.labels.get(cold.labels));
+            }
+            if pairs.len() > 1 << 20 {
+                pairs.sort_unstable();
+                pairs.dedup();
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        for pair in pairs {
+            let (name, value) = index.pairs.text(pair);
+            visit(name, value);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The head as a whole: partitions, tenants, and the reads that are going on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use cairn_model::batch::{RejectReason, WriteBatch};
+use cairn_model::labels::LabelsRef;
+use cairn_model::{Labels, TenantId};
+use cairn_runtime::Rng;
+use parking_lot::{Mutex, RwLock};
+
+use super::chunks::window_of;
+use super::partition::{Identity, Partition, Request, TAG_BITS, Verdicts};
+use super::series::WindowNo;
+use super::side::PartKey;
+use super::tenant::{Tenant, Tenants};
+
+/// Slots handled under one lock: short enough that a writer waits some tens of microseconds.
+pub const SLICE: usize = 512;
+
+/// Limits that are read when a series is created, so that they can change at any time.
+pub type SeriesLimit = Arc<dyn Fn(&TenantId) -> u64 + Send + Sync>;
+
+/// How a head is made.
+#[derive(Clone)]
+pub struct HeadOptions {
+    /// Length of a window.
+    pub window_ms: i64,
+    /// Partitions, at most 256.
+    pub partitions: usize,
+    /// External labels that the operator configured.
+    pub external_labels: Labels,
+    /// Exemplars kept for each tenant.
+    pub exemplars: usize,
+    /// Most active series of a tenant, 0 = no limit.
+    pub series_limit: SeriesLimit,
+}
+
+/// The newest samples of all series.
+pub struct Head {
+    /// By hash, see [`Head::partition_of`].
+    pub partitions: Vec<RwLock<Partition>>,
+    /// Name spaces.
+    pub tenants: Tenants,
+    /// How it was made.
+    pub options: HeadOptions,
+    next_log_id: AtomicU64,
+    newest_ms: AtomicI64,
+    /// Held by every read that began since the last release.
+    reads: Mutex<Arc<()>>,
+}
+
+/// The share of a request that does not depend on its data.
+#[derive(Default)]
+pub struct Split {
+    by_partition: Vec<Vec<u32>>,
+}
+
+impl Head {
+    /// An empty head. References and keys depend on `rng`.
+    ///
+    /// # Panics
+    /// When `options` ask for no partition or more than 256, or for windows shorter than a second.
+    pub fn new(options: HeadOptions, rng: &Rng) -> Self {
+        assert!((1..=256).contains(&options.partitions), "a head has 1 to 256 partitions");
+        assert!(options.window_ms >= 1000, "windows are at least a second long");
+        let tag = 1 + rng.below((1 << TAG_BITS) - 1) as u32;
+        let key_seed = rng.next_u64();
+        let partition = |index: usize| {
+            let identity = Identity { index: index as u8, tag, key_seed, window_ms: options.window_ms };
+            RwLock::new(Partition::new(identity))
+        };
+        Head {
+            partitions: (0..options.partitions).map(partition).collect(),
+            tenants: Tenants::new(options.external_labels.clone(), options.exemplars),
+            options,
+            next_log_id: AtomicU64::new(1),
+            newest_ms: AtomicI64::new(i64::MIN),
+            reads: Mutex::default(),
+        }
+    }
+
+    /// The partition of a series: by the upper half of its hash, since slots of the cluster use the lower.
+    pub fn partition_of(&self, hash: u64) -> usize {
+        ((hash >> 32) * self.partitions.len() as u64 >> 32) as usize
+    }
+
+    /// Applies a batch. The caller holds the shared side of the log's fence.
+    pub fn apply(
+        &self,
+        tenant: &Tenant,
+        batch: &WriteBatch,
+        segment: u64,
+        split: &mut Split,
+        verdicts: &mut Verdicts,
+    ) {
+        verdicts.reset(batch.series.len());
+        split.by_partition.resize_with(self.partitions.len(), Vec::new);
+        split.by_partition.iter_mut().for_each(Vec::clear);
+        for (i, series) in batch.series.iter().enumerate() {
+            if !series.refused {
+                split.by_partition[self.partition_of(series.hash)].push(i as u32);
+            }
+        }
+        let limit = || (self.options.series_limit)(&tenant.id);
+        let admit = || tenant.admit(limit());
+        let request =
+            Request { tenant: tenant.number, batch, segment, admit: &admit, next_log_id: &self.next_log_id };
+        for (partition, which) in self.partitions.iter().zip(&split.by_partition) {
+            if !which.is_empty() {
+                partition.write().append(&request, which, verdicts);
+            }
+        }
+        verdicts.define.sort_unstable();
+        verdicts.unknown.sort_unstable();
+        for (family, metadata) in &batch.metadata {
+            tenant.set_metadata(family, metadata);
+        }
+        self.offer_exemplars(tenant, batch, verdicts);
+    }
+
+    fn offer_exemplars(&self, tenant: &Tenant, batch: &WriteBatch, verdicts: &mut Verdicts) {
+        if batch.exemplars.is_empty() {
+            return;
+        }
+        let mut ring = tenant.exemplars.lock();
+        for (i, series) in batch.series.iter().enumerate() {
+            let reference = verdicts.refs[i];
+            if reference == 0 {
+                continue;
+            }
+            for e in &batch.exemplars[series.exemplars.start as usize..series.exemplars.end as usize] {
+                match ring.offer(reference, e) {
+                    Ok(()) => verdicts.exemplars += 1,
+                    Err(why) => {
+                        let reason = RejectReason::Exemplar(why.to_owned());
+                        verdicts.refused.push((i as u32, Some(e.t_ms), 0, reason));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Series of a batch that must be defined in `segment`, once more: for a request whose segment was given up.
+    pub fn collect_definitions(&self, batch: &WriteBatch, segment: u64, verdicts: &mut Verdicts) {
+        verdicts.define.clear();
+        verdicts.define_labels.clear();
+        for (i, series) in batch.series.iter().enumerate() {
+            if verdicts.refs[i] != 0 {
+                let partition = self.partitions[self.partition_of(series.hash)].read();
+                partition.note_definition(batch, i as u32, segment, verdicts);
+            }
+        }
+    }
+
+    /// The definitions of a request are synced in `segment`.
+    pub fn mark_defined(&self, batch: &WriteBatch, segment: u64, verdicts: &Verdicts) {
+        for (index, partition) in self.partitions.iter().enumerate() {
+            let hash = |i: u32| batch.series[i as usize].hash;
+            let mut mine =
+                verdicts.define.iter().filter(|i| self.partition_of(hash(**i)) == index).peekable();
+            if mine.peek().is_some() {
+                let mut partition = partition.write();
+                mine.for_each(|i| partition.mark_defined(verdicts.refs[*i as usize], segment));
+            }
+        }
+    }
+
+    /// Windows that the batch may touch, first and last; `None` when it holds no sample.
+    pub fn windows_of(&self, batch: &WriteBatch) -> Option<(WindowNo, WindowNo)> {
+        let floats = batch.floats.t_ms.iter().copied();
+        let (mut min, mut max) = floats.fold((i64::MAX, i64::MIN), |(a, b), t| (a.min(t), b.max(t)));
+        for h in &batch.histograms {
+            (min, max) = (min.min(h.t_ms), max.max(h.t_ms));
+        }
+        if min > max {
+            return None;
+        }
+        self.newest_ms.fetch_max(max, Ordering::Relaxed);
+        let number = |t: i64| window_of(t, self.options.window_ms);
+        Some((number(min).unwrap_or(WindowNo::MIN + 1), number(max).unwrap_or(WindowNo::MAX)))
+    }
+
+    /// Time of the newest sample, `i64::MIN` when there is none.
+    pub fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes the time of a sample that did not come in a batch of its own.
+    pub fn note_newest(&self, t_ms: i64) {
+        self.newest_ms.fetch_max(t_ms, Ordering::Relaxed);
+    }
+
+    /// Labels of a series by reference, if it is still here.
+    pub fn labels_of(&self, reference: u64) -> Option<Labels> {
+        let index = (reference >> 32) as u8;
+        let partition = self.partitions.get(usize::from(index))?.read();
+        let slot = partition.resolve(reference)?;
+        let mut bytes = Vec::new();
+        partition.write_labels(slot, &mut bytes);
+        Some(LabelsRef::from_canonical(&bytes).to_labels())
+    }
+
+    /// Series in the head.
+    pub fn series(&self) -> usize {
+        self.partitions.iter().map(|p| p.read().slab.len()).sum()
+    }
+
+    /// Bytes of the head's own memory, about.
+    pub fn heap_bytes(&self) -> usize {
+        self.partitions.iter().map(|p| p.read().heap_bytes()).sum()
+    }
+
+    /// A mark that a reader holds as long as it reads.
+    pub fn begin_read(&self) -> Arc<()> {
+        self.reads.lock().clone()
+    }
+
+    /// A mark that is unique as soon as every read begun before this call has ended.
+    pub fn reads_before(&self) -> Arc<()> {
+        std::mem::take(&mut *self.reads.lock())
+    }
+
+    /// Ends the open chunks that lie in `window` or before, slice by slice. Samples may go on arriving.
+    pub fn leave_window(&self, tenant: &Tenant, window: WindowNo) {
+        for partition in &self.partitions {
+            let slots = partition.write().begin_closing(tenant.number, window);
+            for slice in slots.chunks(SLICE) {
+                partition.write().leave_windows_through(slice, window);
+            }
+        }
+    }
+
+    /// From now on samples of `window` belong to the generation after `generation`. The caller holds the fence and
+    /// has called [`Head::leave_window`].
+    pub fn close(&self, tenant: &Tenant, window: WindowNo, generation: u32) {
+        for partition in &self.partitions {
+            partition.write().close(tenant.number, window, generation);
+        }
+    }
+
+    /// Samples that went to the generation after `generation` belong to it after all. The caller holds the fence.
+    pub fn reopen_into(&self, tenant: &Tenant, window: WindowNo, generation: u32) {
+        let from = PartKey { window, generation: generation + 1 };
+        for partition in &self.partitions {
+            partition.write().move_part(tenant.number, from, PartKey { window, generation });
+        }
+    }
+
+    /// Forgets a generation, and the series that have nothing left. Gives how many series left, and the numbers of
+    /// head-chunk files to delete by partition.
+    pub fn release(&self, tenant: &Tenant, key: PartKey) -> (u64, Vec<(usize, u32)>) {
+        let (mut left, mut files) = (0, Vec::new());
+        for (index, partition) in self.partitions.iter().enumerate() {
+            let slots = partition.write().release(tenant.number, key);
+            let mut gone = Vec::new();
+            for slice in slots.chunks(SLICE) {
+                gone.extend(partition.write().forget_empty(slice));
+            }
+            let mut partition = partition.write();
+            partition.sweep(tenant.number, &gone);
+            left += gone.len() as u64;
+            files.extend(partition.drop_released_files().into_iter().map(|f| (index, f)));
+        }
+        tenant.forget(left);
+        (left, files)
+    }
+}
