@@ -120,7 +120,8 @@ fn main() {
     let (mut t_out, mut v_out) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     bench.row("xor decode to columns", total, bytes, Some(4.9), || {
         for chunk in &chunks {
-            (t_out.clear(), v_out.clear());
+            t_out.clear();
+            v_out.clear();
             xor::decode(chunk, &mut t_out, &mut v_out).expect("own chunk");
             black_box((&t_out, &v_out));
         }
@@ -148,7 +149,8 @@ fn main() {
     });
     bench.row("xor2 decode to columns", total, bytes2, None, || {
         for chunk in &chunks2 {
-            (t_out.clear(), v_out.clear());
+            t_out.clear();
+            v_out.clear();
             cairn_tsdb::chunkenc::decode_floats(Encoding::Xor2, chunk, &mut t_out, &mut v_out)
                 .expect("own chunk");
             black_box((&t_out, &v_out));

@@ -87,8 +87,8 @@ pub fn fuzz_index(data: &[u8]) {
         }
         let _ = index.label_values(name, &[]);
     }
-    let job = Matcher::equal("job", "a");
-    let _ = (index.select(&[job.clone()]), index.label_names(&[job]));
+    let job = [Matcher::equal("job", "a")];
+    let _ = (index.select(&job), index.label_names(&job));
 }
 
 /// Tombstones.

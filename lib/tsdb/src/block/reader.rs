@@ -24,6 +24,8 @@ pub struct BlockReader {
     index: IndexReader,
     segments: Segments,
     tombstones: Tombstones,
+    /// Size of description and tombstones.
+    small_files_bytes: u64,
 }
 
 /// A series of a block with the chunks that overlap the range asked for.
@@ -42,7 +44,7 @@ impl BlockReader {
     /// [`TsdbError::Io`]; [`TsdbError::Corrupt`] naming the file that is not sound. Chunks are checked when they
     /// are read.
     pub fn open(disk: &dyn Disk, folder: &Path) -> Result<BlockReader, TsdbError> {
-        let meta = read_meta(disk, folder)?;
+        let (meta, mut small_files_bytes) = read_meta(disk, folder)?;
         let path = folder.join(INDEX_FILE);
         let index = disk.map(&path).map_err(TsdbError::io("map", &path))?;
         let index = IndexReader::open(path.display().to_string(), index)?;
@@ -52,11 +54,12 @@ impl BlockReader {
             false => Tombstones::default(),
             true => {
                 let bytes = disk.read(&path).map_err(TsdbError::io("read", &path))?;
+                small_files_bytes += bytes.len() as u64;
                 let object = path.display().to_string();
                 Tombstones::read(&bytes).map_err(|m| TsdbError::malformed(object, 0, m))?
             }
         };
-        Ok(BlockReader { folder: folder.to_owned(), meta, index, segments, tombstones })
+        Ok(BlockReader { folder: folder.to_owned(), meta, index, segments, tombstones, small_files_bytes })
     }
 
     /// The block's description.
@@ -72,6 +75,11 @@ impl BlockReader {
     /// The index.
     pub fn index(&self) -> &IndexReader {
         &self.index
+    }
+
+    /// Bytes of all files that belong to the block.
+    pub fn size_bytes(&self) -> u64 {
+        self.index.size_bytes() + self.segments.size().1 + self.small_files_bytes
     }
 
     /// The chunk segments.
@@ -159,11 +167,12 @@ impl BlockReader {
     }
 }
 
-/// Reads and checks the description of the block in `folder`; its ULID must be the folder's name.
+/// Reads and checks the description of the block in `folder`; its ULID must be the folder's name. Gives the file's
+/// size too.
 ///
 /// # Errors
 /// [`TsdbError::Io`]; [`TsdbError::Corrupt`].
-pub fn read_meta(disk: &dyn Disk, folder: &Path) -> Result<BlockMeta, TsdbError> {
+fn read_meta(disk: &dyn Disk, folder: &Path) -> Result<(BlockMeta, u64), TsdbError> {
     let path = folder.join(META_FILE);
     let object = || path.display().to_string();
     let json = disk.read(&path).map_err(TsdbError::io("read", &path))?;
@@ -173,7 +182,7 @@ pub fn read_meta(disk: &dyn Disk, folder: &Path) -> Result<BlockMeta, TsdbError>
         let what = format!("it says ulid {}, its folder is {name}", meta.ulid);
         return Err(TsdbError::corrupt(object(), 0, what));
     }
-    Ok(meta)
+    Ok((meta, json.len() as u64))
 }
 
 /// A chunk without the samples in `deleted`, encoded anew. Aggregates are kept whole: a delete drops or rebuilds

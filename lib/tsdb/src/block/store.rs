@@ -126,10 +126,10 @@ impl BlockStore {
         self.state.read().quarantined.values().cloned().collect()
     }
 
-    /// Bytes of index and chunks of the blocks that answer.
+    /// Bytes of the blocks that answer.
     pub fn size_bytes(&self) -> u64 {
         let state = self.state.read();
-        state.blocks.values().map(|b| b.reader.index().size_bytes() + b.reader.segments().size().1).sum()
+        state.blocks.values().map(|b| b.reader.size_bytes()).sum()
     }
 
     fn quarantine(&self, ulid: Ulid, reason: String) {

@@ -85,7 +85,10 @@ pub fn verify(block: &BlockReader) -> Verification {
             check_chunk(block, &entry, meta, &mut v);
         }
     }
-    check_stats(block, &mut v);
+    if v.is_sound() {
+        // What could not be read was not counted: its own finding says more than the sums.
+        check_stats(block, &mut v);
+    }
     v
 }
 

@@ -174,56 +174,73 @@ fn decode_stream(stream: &[u8], t_ms: &mut [TimestampMs], values: &mut [f64]) ->
     let Some((t_out, v_out)) = rows.next() else { return Ok(()) };
     let mut t_delta = r.read_uvarint()? as i64;
     t = t.wrapping_add(t_delta);
-    let mut window = XorWindow::ALL;
-    bits ^= read_value(&mut r, 0, &mut window)?;
-    r.check()?;
+    let mut window = Window { bits: 64, trailing: 0 };
+    let head = r.peek();
+    bits ^= read_value(&mut r, head, 0, &mut window)?;
     (*t_out, *v_out) = (t, f64::from_bits(bits));
 
     for (t_out, v_out) in rows {
-        let head = r.peek();
-        let ones = (!head).leading_zeros().min(4);
+        let mut head = r.peek();
         let mut used = 1;
-        if ones > 0 {
+        if head >> 63 == 1 {
+            let ones = (!head).leading_zeros().min(4);
             let payload = DOD_BITS[ones as usize];
             let dod = if ones < 4 {
                 used = ones + 1 + payload;
                 extend_asymmetric(head >> (64 - used) & low_bits(payload), payload)
             } else {
                 r.skip(4);
+                let dod = r.take(64) as i64;
+                head = r.peek();
                 used = 0;
-                r.take(64) as i64
+                dod
             };
             t_delta = t_delta.wrapping_add(dod);
         }
         t = t.wrapping_add(t_delta);
-        bits ^= read_value(&mut r, used, &mut window)?;
-        r.check()?;
+        bits ^= read_value(&mut r, head << used, used, &mut window)?;
         (*t_out, *v_out) = (t, f64::from_bits(bits));
     }
     Ok(())
 }
 
-/// Reads the XOR of a value that begins `used` ≤ 24 bits ahead; one load serves time and value of most samples.
+/// An XOR window in the form in which it is used.
+#[derive(Clone, Copy)]
+struct Window {
+    bits: u32,
+    trailing: u32,
+}
+
+/// Reads the XOR of a value. Its control bits stand at the top of `head`, `used` ≤ 24 bits after the reader's
+/// position: one load serves time and value of most samples. Whether a window is new is as good as random in
+/// real counters, so that choice is made without a branch.
 #[inline]
-fn read_value(r: &mut BitReader<'_>, used: u32, window: &mut XorWindow) -> Result<u64, Malformed> {
-    let head = r.peek() << used;
+fn read_value(r: &mut BitReader<'_>, head: u64, used: u32, window: &mut Window) -> Result<u64, Malformed> {
     if head >> 63 == 0 {
         r.skip(used + 1);
+        r.check()?;
         return Ok(0);
     }
-    let mut control = 2;
-    if head >> 62 == 0b11 {
-        *window = XorWindow::from_description(head >> 51 & low_bits(11))
-            .ok_or_else(|| r.malformed("XOR window of more than 64 bits"))?;
-        control = 13;
+    let renew = head >> 62 & 1 == 1;
+    let leading = (head >> 57 & 31) as u32;
+    let bits = ((head >> 51).wrapping_sub(1) & 63) as u32 + 1; // 0 stands for 64
+    let trailing = 64u32.wrapping_sub(leading + bits);
+    let control = if renew { 13 } else { 2 };
+    window.bits = if renew { bits } else { window.bits };
+    window.trailing = if renew { trailing } else { window.trailing };
+    if window.trailing > 63 {
+        return Err(r.malformed("XOR window of more than 64 bits"));
     }
-    let n = window.bits();
-    if used + control + n <= PEEK_BITS {
+    let n = window.bits;
+    let significant = if used + control + n <= PEEK_BITS {
         r.skip(used + control + n);
-        return Ok(window.place(head << control >> (64 - n)));
-    }
-    r.skip(used + control);
-    Ok(window.place(r.take(n)))
+        head << control >> (64 - n)
+    } else {
+        r.skip(used + control);
+        r.take(n)
+    };
+    r.check()?;
+    Ok(significant << window.trailing)
 }
 
 #[cfg(test)]

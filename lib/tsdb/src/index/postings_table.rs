@@ -150,7 +150,7 @@ fn read_names(body: &[u8]) -> Result<Vec<Name>, Malformed> {
         }
         before = Some(key);
         let n = names.last_mut().expect("pushed for the first entry of each name");
-        if n.values as usize % SAMPLED == 0 {
+        if (n.values as usize).is_multiple_of(SAMPLED) {
             n.places.push(place);
         }
         n.values += 1;

@@ -36,7 +36,7 @@ impl Symbols {
         let mut places = Vec::with_capacity(count / SAMPLED + 1);
         let mut before: Option<&str> = None;
         for i in 0..count {
-            if i % SAMPLED == 0 {
+            if i.is_multiple_of(SAMPLED) {
                 places.push(d.pos() as u32);
             }
             let s = d.str().map_err(|m| m.shifted(begin))?;
