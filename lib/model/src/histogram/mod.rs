@@ -14,6 +14,7 @@ pub mod buckets;
 pub mod display;
 pub mod ops;
 pub mod quantile;
+pub mod reduce;
 pub mod reset;
 pub mod trim;
 
