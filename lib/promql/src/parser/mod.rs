@@ -32,10 +32,10 @@ pub use error::ParseError;
 pub use functions::{FUNCTIONS, Function, function};
 pub use fuzz::fuzz_parser;
 pub use json::{UnrepresentableNumber, to_json};
-pub use literal::parse_number;
+pub use literal::{parse_number, unquote};
 pub use prettify::prettify;
 pub use print::PlainFloat;
-pub use syntax::{parse, parse_selector};
+pub use syntax::{label_set, parse, parse_selector};
 pub use value_type::ValueType;
 
 /// Longest path from the root of a tree; bounds every recursion over one. Judgement: ten times the deepest

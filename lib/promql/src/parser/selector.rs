@@ -88,6 +88,38 @@ impl Parser<'_> {
             .map_err(|e| self.error(span, regex_error::describe(&e.pattern, &e.reason)))
     }
 
+    /// Labels with values up to the closing brace, which is consumed.
+    pub fn labels(&mut self) -> Result<Vec<(String, String)>> {
+        let mut labels = Vec::new();
+        loop {
+            if self.accept(TokenKind::RightBrace)?.is_some() {
+                return Ok(labels);
+            }
+            let quoted = match self.token.kind {
+                TokenKind::Identifier => false,
+                TokenKind::String => true,
+                _ => return Err(self.unexpected_in("label set", "identifier or \"}\"")),
+            };
+            let name = self.advance()?;
+            let name = if quoted { unquote(self.text(name)) } else { self.text(name).to_owned() };
+            if self.accept(TokenKind::Equal)?.is_some() {
+                let Some(value) = self.accept(TokenKind::String)? else {
+                    return Err(self.unexpected_in("label set", "string"));
+                };
+                labels.push((name, unquote(self.text(value))));
+            } else if quoted {
+                labels.push((METRIC_NAME.to_owned(), name));
+            } else {
+                return Err(self.unexpected_in("label set", "\"=\""));
+            }
+            match self.token.kind {
+                TokenKind::Comma => drop(self.advance()?),
+                TokenKind::RightBrace => {}
+                _ => return Err(self.unexpected_in("label set", "\",\" or \"}\"")),
+            }
+        }
+    }
+
     /// `node` with the modifiers that follow it.
     pub fn modified(&mut self, mut node: Node) -> Result<Node> {
         loop {

@@ -66,6 +66,20 @@ pub fn parse_selector(text: &str) -> std::result::Result<Vec<Matcher>, ParseErro
     })
 }
 
+/// Parses the label set that `text` begins with, as in the description of a test's series: `{a="b", "l.c"="d"}`;
+/// a string without value is the metric name. Gives the labels, in the order of the text, and where the closing
+/// brace ends; what follows is not looked at.
+///
+/// # Errors
+/// As [`parse`]; positions are relative to `text`.
+pub fn label_set(text: &str) -> std::result::Result<(Vec<(String, String)>, usize), ParseError> {
+    Parser::run(text, Features::default(), |p| {
+        p.expect(TokenKind::LeftBrace)?;
+        let labels = p.labels()?;
+        Ok((labels, p.last_end))
+    })
+}
+
 /// See the module.
 pub(super) struct Parser<'a> {
     pub query: &'a str,
