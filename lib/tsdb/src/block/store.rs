@@ -6,7 +6,7 @@
 //! Invariant: a block that is not sound is set aside, counted and named; the others go on answering.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use cairn_model::storage::{
 };
 use cairn_model::tenant::{TENANT_LABEL, TenantScope};
 use cairn_model::{Labels, Matcher};
-use cairn_runtime::Disk;
+use cairn_runtime::{CpuPool, Disk, Metrics, Runtime};
 use futures::StreamExt;
 use parking_lot::RwLock;
+use prometheus::IntGauge;
 use tracing::{error, info};
 use ulid::Ulid;
 
@@ -35,8 +36,31 @@ const BATCH_SERIES: usize = 256;
 #[derive(Clone)]
 pub struct BlockStore {
     disk: Arc<dyn Disk>,
+    cpu: CpuPool,
     dir: PathBuf,
     state: Arc<RwLock<State>>,
+    metrics: Option<BlockMetrics>,
+}
+
+/// What the store says of itself. Where the meaning is Prometheus', so is the name.
+#[derive(Clone)]
+struct BlockMetrics {
+    loaded: IntGauge,
+    quarantined: IntGauge,
+    bytes: IntGauge,
+}
+
+impl BlockMetrics {
+    fn new(m: &Metrics) -> Self {
+        BlockMetrics {
+            loaded: m.gauge("prometheus_tsdb_blocks_loaded", "Local blocks that answer reads."),
+            quarantined: m.gauge("cairn_tsdb_blocks_quarantined", "Local blocks set aside as not sound."),
+            bytes: m.gauge(
+                "prometheus_tsdb_storage_blocks_bytes",
+                "Bytes of the local blocks that answer reads.",
+            ),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -60,12 +84,30 @@ pub struct Quarantined {
 }
 
 impl BlockStore {
-    /// Opens all blocks below `dir`, which exists.
+    /// Opens all blocks below `dir`, which exists, on the disk of `runtime`; reads run on its computing threads.
     ///
     /// # Errors
     /// [`TsdbError::Io`] when the folder cannot be listed. A block that is not sound is no error.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, TsdbError> {
-        let store = BlockStore { disk, dir: dir.to_owned(), state: Arc::default() };
+    pub fn open(runtime: &Runtime, dir: &Path) -> Result<Self, TsdbError> {
+        let store = BlockStore {
+            disk: runtime.disk.clone(),
+            cpu: runtime.cpu.clone(),
+            dir: dir.to_owned(),
+            state: Arc::default(),
+            metrics: Some(BlockMetrics::new(&runtime.metrics)),
+        };
+        store.reload()?;
+        Ok(store)
+    }
+
+    /// Opens all blocks below `dir` of `disk` without the rest of a runtime: for tools and tests. Reads run on the
+    /// caller's thread.
+    ///
+    /// # Errors
+    /// As [`BlockStore::open`].
+    pub fn open_inline(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, TsdbError> {
+        let (cpu, dir) = (CpuPool::inline(), dir.to_owned());
+        let store = BlockStore { disk, cpu, dir, state: Arc::default(), metrics: None };
         store.reload()?;
         Ok(store)
     }
@@ -102,6 +144,7 @@ impl BlockStore {
         state.blocks.extend(opened);
         drop(state);
         broken.into_iter().for_each(|(ulid, reason)| self.quarantine(ulid, reason));
+        self.show();
         info!(dir = %self.dir.display(), blocks = self.len(), "local blocks loaded");
         Ok(())
     }
@@ -141,6 +184,18 @@ impl BlockStore {
             error!(block = %ulid, folder = %folder.display(), reason, "block set aside: its data is not answered from here");
             state.quarantined.insert(ulid, Quarantined { folder, reason });
         }
+        drop(state);
+        self.show();
+    }
+
+    /// Brings the metrics up to date.
+    fn show(&self) {
+        if let Some(m) = &self.metrics {
+            m.bytes.set(self.size_bytes() as i64);
+            let state = self.state.read();
+            m.loaded.set(state.blocks.len() as i64);
+            m.quarantined.set(state.quarantined.len() as i64);
+        }
     }
 
     /// Blocks that may hold anything of a request, each with the matchers left for its index.
@@ -161,11 +216,23 @@ impl BlockStore {
         blocks.filter_map(|b| b.external.narrow(matchers).map(|rest| (b.clone(), rest))).collect()
     }
 
+    /// Runs `f` on the pool.
+    async fn compute<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let failed = |e: cairn_runtime::cpu::Panicked| StoreError::Read {
+            object: self.dir.display().to_string(),
+            reason: e.to_string(),
+        };
+        self.cpu.run(f).await.map_err(failed)
+    }
+
     /// Asks every relevant block; one that is not sound is set aside and left out.
     fn ask<T>(
         &self,
         blocks: &[(Arc<OpenBlock>, Vec<Matcher>)],
-        mut question: impl FnMut(&OpenBlock, &[Matcher]) -> Result<T, TsdbError>,
+        mut question: impl FnMut(&Arc<OpenBlock>, &[Matcher]) -> Result<T, TsdbError>,
     ) -> Vec<(Arc<OpenBlock>, T)> {
         let mut answers = Vec::with_capacity(blocks.len());
         for (block, matchers) in blocks {
@@ -309,52 +376,69 @@ impl StoreApi for BlockStore {
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
         let mut blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
         blocks.retain(|(b, _)| b.reader.meta().resolution_ms() <= request.max_resolution_ms);
-        let cursors = {
-            let mut opened = Vec::with_capacity(blocks.len());
-            for (block, matchers) in &blocks {
-                match Cursor::open(block, matchers, &request) {
-                    Ok(cursor) => opened.push(cursor),
-                    Err(e) => self.quarantine(block.reader.meta().ulid, e.to_string()),
-                }
-            }
-            opened
+        if blocks.is_empty() {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let store = self.clone();
+        let open = move || {
+            let cursors = store.ask(&blocks, |b, matchers| Cursor::open(b, matchers, &request));
+            let cursors = cursors.into_iter().map(|(_, cursor)| cursor).collect();
+            Merge::new(store, request, cursors)
         };
-        let mut merge = Merge::new(self.clone(), request, cursors);
-        let batches = std::iter::from_fn(move || {
-            let batch: Vec<Series> = std::iter::from_fn(|| merge.next_series()).take(BATCH_SERIES).collect();
-            (!batch.is_empty()).then_some(Ok(batch))
+        let merge = self.compute(open).await?;
+        let batches = futures::stream::unfold(Some(merge), |merge| async move {
+            let mut merge = merge?;
+            let store = merge.store.clone();
+            let next_batch = move || {
+                let batch: Vec<Series> =
+                    std::iter::from_fn(|| merge.next_series()).take(BATCH_SERIES).collect();
+                (batch, merge)
+            };
+            match store.compute(next_batch).await {
+                Ok((batch, _)) if batch.is_empty() => None,
+                Ok((batch, merge)) => Some((Ok(batch), Some(merge))),
+                Err(e) => Some((Err(e), None)),
+            }
         });
-        Ok(futures::stream::iter(batches).boxed())
+        Ok(batches.boxed())
     }
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
-        let answers = self.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
-        let mut names = std::collections::BTreeSet::new();
-        for (block, of_block) in answers {
-            if !of_block.is_empty() {
-                names.extend(block.external.labels().iter().map(|(n, _)| n.to_owned()));
+        let store = self.clone();
+        self.compute(move || {
+            let answers = store.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
+            let mut names = BTreeSet::new();
+            for (block, of_block) in answers {
+                if !of_block.is_empty() {
+                    names.extend(block.external.labels().iter().map(|(n, _)| n.to_owned()));
+                }
+                names.extend(of_block);
             }
-            names.extend(of_block);
-        }
-        Ok(limited(names, request.limit))
+            limited(names, request.limit)
+        })
+        .await
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
-        let answers = self.ask(&blocks, |b, matchers| match b.external.labels().get(name) {
-            // An external label has its one value wherever the block has a matching series.
-            Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
-                Ok(vec![value.to_owned()])
-            }
-            Some(_) => Ok(Vec::new()),
-            None => b.reader.index().label_values(name, matchers),
-        });
-        Ok(limited(answers.into_iter().flat_map(|(_, values)| values).collect(), request.limit))
+        let (store, name) = (self.clone(), name.to_owned());
+        self.compute(move || {
+            let answers = store.ask(&blocks, |b, matchers| match b.external.labels().get(&name) {
+                // An external label has its one value wherever the block has a matching series.
+                Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
+                    Ok(vec![value.to_owned()])
+                }
+                Some(_) => Ok(Vec::new()),
+                None => b.reader.index().label_values(&name, matchers),
+            });
+            limited(answers.into_iter().flat_map(|(_, values)| values).collect(), request.limit)
+        })
+        .await
     }
 }
 
-fn limited(values: std::collections::BTreeSet<String>, limit: usize) -> Names {
+fn limited(values: BTreeSet<String>, limit: usize) -> Names {
     let limit = if limit == 0 { usize::MAX } else { limit };
     Names { values: values.into_iter().take(limit).collect(), warnings: Vec::new() }
 }

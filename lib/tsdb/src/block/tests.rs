@@ -233,7 +233,7 @@ fn names(series: &[Series]) -> Vec<String> {
 }
 
 fn open_store(disk: &MemDisk) -> BlockStore {
-    BlockStore::open(Arc::new(disk.clone()), Path::new(DIR)).unwrap()
+    BlockStore::open_inline(Arc::new(disk.clone()), Path::new(DIR)).unwrap()
 }
 
 #[tokio::test]

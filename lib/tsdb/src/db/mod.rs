@@ -89,7 +89,7 @@ impl Db {
         let lock = disk.lock(&lock_path).map_err(TsdbError::io("lock", &lock_path))?;
         crate::block::remove_unfinished(&**disk, &options.dir.join(BLOCKS_DIR))?;
         maintain::remove_head_files(&**disk, &options.dir.join(HEAD_DIR))?;
-        let blocks = BlockStore::open(disk.clone(), &options.dir.join(BLOCKS_DIR))?;
+        let blocks = BlockStore::open(&runtime, &options.dir.join(BLOCKS_DIR))?;
 
         let head = Arc::new(Head::new(Self::head_options(&options, &runtime), &runtime.rng));
         let metrics = DbMetrics::new(&runtime.metrics);
