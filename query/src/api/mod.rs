@@ -39,7 +39,7 @@ pub struct ApiOptions {
 
 /// The API over one engine and all stores.
 pub struct QueryApi {
-    engine: Arc<Engine>,
+    engine: Engine,
     fanout: Fanout,
     runtime: Runtime,
     options: ApiOptions,
@@ -50,7 +50,7 @@ type Api = Arc<QueryApi>;
 
 impl QueryApi {
     /// Evaluates with `engine` over `fanout`.
-    pub fn new(engine: Arc<Engine>, fanout: Fanout, runtime: Runtime, options: ApiOptions) -> Arc<Self> {
+    pub fn new(engine: Engine, fanout: Fanout, runtime: Runtime, options: ApiOptions) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
         Arc::new(QueryApi { engine, fanout, runtime, options, slots })
     }

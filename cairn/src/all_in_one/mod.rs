@@ -1,0 +1,228 @@
+//! Every role in one process, wired in the order in which they need one another.
+//!
+//! Addresses are bound first (a port in use is the most common mistake), the log is replayed before anything is
+//! answered, and the ready line is printed when all of it works. A stop runs backwards: connections drain, work in
+//! hand finishes, the log is synced.
+
+mod chunks;
+mod rules;
+mod settings;
+mod shipping;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use cairn_bucket::Bucket;
+use cairn_bucket::commit::Committer;
+use cairn_bucket::ship::Shipper;
+use cairn_cluster::{ClusterOptions, Coordinator, RaftCoordinator};
+use cairn_model::storage::{Appendable, StoreApi};
+use cairn_net::{Bound, Gate, HttpStack, Readiness, ServerConfig, health};
+use cairn_promql::{Engine, EngineOptions};
+use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
+use cairn_runtime::{Runtime, Shutdown};
+use cairn_tsdb::db::{Db, DbOptions};
+use tracing::{info, warn};
+
+use crate::config::ServeFlags;
+use crate::ready::Addresses;
+use crate::self_monitoring;
+use chunks::{TsdbDecoder, to_wire};
+use settings::Settings;
+use shipping::Shipping;
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When cairn cannot start; the text names the object and the next step.
+pub async fn serve(flags: ServeFlags) -> Result<()> {
+    let settings = Settings::from_flags(&flags)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = Runtime::system(cores);
+    let stopped = stop_on_signal(&runtime)?;
+
+    let stack = HttpStack::new(&runtime);
+    let listeners = Listeners::bind(&stack, &flags).await?;
+    let addresses = listeners.addresses();
+    let readiness = Readiness::new(runtime.tasks.shutdown().clone());
+    let replayed = readiness.gate("replaying the write-ahead log");
+
+    let coordinator = start_control_plane(&runtime, &flags, &addresses).await?;
+    let bucket = cairn_bucket::open(&settings.bucket, flags.unsafe_no_conditional_put, &runtime)
+        .await
+        .context("cannot open the bucket")?;
+    let db = open_database(&runtime, &flags, &settings, &replayed).await?;
+
+    let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks())];
+    let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
+    let engine = engine(&runtime, &flags);
+    let writes: Arc<dyn Appendable> = db.clone();
+
+    let around = rules::Surroundings {
+        engine: engine.clone(),
+        fanout: fanout.clone(),
+        writes: writes.clone(),
+        coordinator: coordinator.clone(),
+    };
+    let ruler = rules::start(&runtime, &flags, &settings, around, addresses.http.to_string()).await?;
+
+    let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
+    let health = health::routes(readiness, runtime.metrics.clone());
+    listeners.http.serve(Router::new().merge(api.router()).merge(rules::routes(ruler)).merge(health.clone()));
+    listeners.write.serve(health);
+    listeners.grpc.serve(cairn_query::grpc::router(fanout, Arc::new(to_wire)));
+    listeners.peer.serve(Router::new());
+
+    start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());
+    if !flags.self_monitoring_disable {
+        let (tenant, every) = (settings.default_tenant.clone(), flags.self_monitoring_interval.0);
+        self_monitoring::start(&runtime, writes, tenant, addresses.http.to_string(), every);
+    }
+    announce(&runtime, &flags, &addresses)?;
+
+    stopped.begun().await;
+    stop(&runtime, &flags, &db, &coordinator).await;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT begin the shutdown.
+fn stop_on_signal(runtime: &Runtime) -> Result<Shutdown> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let shutdown = runtime.tasks.shutdown().clone();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let begin = shutdown.clone();
+    runtime.tasks.spawn("signals", async move {
+        let name = tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+            () = begin.begun() => return,
+        };
+        info!("{name}: stopping");
+        begin.begin();
+    });
+    Ok(shutdown)
+}
+
+/// The four listeners, bound before anything else.
+struct Listeners {
+    http: Bound,
+    write: Bound,
+    grpc: Bound,
+    peer: Bound,
+}
+
+impl Listeners {
+    async fn bind(stack: &HttpStack, flags: &ServeFlags) -> Result<Self> {
+        let bind = async |flag: &'static str, name: &'static str, address: &str| {
+            let config = ServerConfig { drain: flags.shutdown_grace.0, ..ServerConfig::named(name) };
+            stack.bind(address, config).await.with_context(|| format!("{flag} {address}"))
+        };
+        Ok(Listeners {
+            http: bind("--http-address", "http", &flags.http_address).await?,
+            write: bind("--remote-write.address", "remote-write", &flags.remote_write_address).await?,
+            grpc: bind("--grpc-address", "grpc", &flags.grpc_address).await?,
+            peer: bind("--peer-address", "peer", &flags.peer_address).await?,
+        })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            http: self.http.local_addr(),
+            write: self.write.local_addr(),
+            grpc: self.grpc.local_addr(),
+            peer: self.peer.local_addr(),
+        }
+    }
+}
+
+async fn start_control_plane(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    addresses: &Addresses,
+) -> Result<Arc<RaftCoordinator>> {
+    let options = ClusterOptions {
+        data_dir: flags.data_dir.clone(),
+        peer_address: addresses.peer.to_string(),
+        zone: String::new(),
+    };
+    RaftCoordinator::start(runtime, &options).await.context("cannot start the control plane")
+}
+
+async fn open_database(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    settings: &Settings,
+    replayed: &Gate,
+) -> Result<Arc<Db>> {
+    let options = DbOptions {
+        wal_sync: flags.wal_sync,
+        block_duration: flags.block_duration.0,
+        close_after: flags.close_delay.0,
+        external_labels: settings.external_labels.clone(),
+        ..DbOptions::new(flags.data_dir.join("tsdb"))
+    };
+    let db = Db::open(options, runtime.clone()).await.context("cannot open the database")?;
+    replayed.open();
+    Ok(db)
+}
+
+fn engine(runtime: &Runtime, flags: &ServeFlags) -> Engine {
+    let defaults = EngineOptions::new(Arc::new(TsdbDecoder), runtime.cpu.clone(), runtime.clock.clone());
+    Engine::new(EngineOptions {
+        lookback_ms: flags.lookback_delta.0.as_millis() as i64,
+        default_subquery_step_ms: flags.eval_interval.0.as_millis() as i64,
+        timeout: flags.query_timeout.0,
+        max_samples: flags.query_max_samples,
+        max_series: flags.query_max_series as u64,
+        ..defaults
+    })
+}
+
+fn api_options(flags: &ServeFlags) -> ApiOptions {
+    ApiOptions {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        max_concurrent: flags.query_max_concurrent,
+        timeout_ms: flags.query_timeout.0.as_millis() as i64,
+    }
+}
+
+fn start_shipping(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    db: &Arc<Db>,
+    bucket: &Bucket,
+    coordinator: Arc<dyn Coordinator>,
+) {
+    let shipper = Shipper::new(Committer::new(bucket.clone(), runtime.clone()), runtime.clone());
+    Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start();
+}
+
+fn announce(runtime: &Runtime, flags: &ServeFlags, addresses: &Addresses) -> Result<()> {
+    let file = flags.data_dir.join("addresses.json");
+    addresses
+        .save(&*runtime.disk, &flags.data_dir)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    println!("{}", addresses.ready_line());
+    println!("{}", addresses.next_steps());
+    info!(
+        "replication factor 1: samples survive a crash of the process and of the machine, not the loss of the disk of {}",
+        flags.data_dir.display()
+    );
+    Ok(())
+}
+
+/// Waits for what is in hand, then closes what holds state.
+async fn stop(runtime: &Runtime, flags: &ServeFlags, db: &Db, coordinator: &RaftCoordinator) {
+    // A little more than connections get to drain, so that they are the ones to be cut off.
+    let patience = flags.shutdown_grace.0 + Duration::from_secs(2);
+    if !runtime.tasks.stop(&*runtime.clock, patience).await {
+        warn!("some work did not end within {patience:?}; what it had not acknowledged may be repeated");
+    }
+    db.shutdown();
+    if let Err(e) = coordinator.stop().await {
+        warn!("{e}");
+    }
+    info!("stopped");
+}

@@ -1,0 +1,11 @@
+//! How cairn is configured: flags over environment over `cairn.yml` over defaults.
+
+mod file;
+mod flags;
+mod print;
+mod sizes;
+
+pub use file::{ConfigFileError, with_file_defaults};
+pub use flags::{Cli, LogFormat, ServeFlags, Sub};
+pub use print::printed;
+pub use sizes::GoDuration;
