@@ -3,8 +3,7 @@
 //! In the order in which a case meets the parts: [`script`] (lines to commands), [`series`] with [`sequence`],
 //! [`histogram_literal`] and [`start_times`] (the notation of series, which rule unit tests use too), [`load`] with
 //! [`nhcb`] and [`stored`] (what comes into the store), [`expectation`] (what an `eval` must give), [`compare`] (when
-//! it does), [`variants`] (the same question asked otherwise), [`runner`] over a [`TestEngine`], which [`memory`]
-//! is one of.
+//! it does), [`variants`] (the same question asked otherwise), [`runner`] over a [`TestEngine`].
 //!
 //! Source: the language of Prometheus 3.14's `promql/promqltest`, its comparison rules and its reruns.
 
@@ -12,7 +11,6 @@ pub mod compare;
 pub mod expectation;
 pub mod histogram_literal;
 pub mod load;
-pub mod memory;
 pub mod nhcb;
 pub mod runner;
 pub mod script;
@@ -23,7 +21,6 @@ pub mod stored;
 pub mod variants;
 
 pub use load::LoadedSeries;
-pub use memory::MemoryEngine;
 pub use runner::{Failure, Outcome, TestAnswer, TestEngine, run, run_matching};
 pub use script::{Command, Script, ScriptError};
 pub use sequence::SequenceValue;
