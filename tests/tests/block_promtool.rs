@@ -131,7 +131,7 @@ fn all_series() -> BTreeMap<Labels, Samples> {
 }
 
 /// Writes `series` as one block with small segments below `dir`.
-fn write_block(dir: &Path, series: &BTreeMap<Labels, Samples>) -> BlockMeta {
+fn write_block(dir: &Path, series: &BTreeMap<Labels, Samples>, rule: CutRule) -> BlockMeta {
     let mut symbols = SymbolSet::new();
     series.keys().for_each(|l| symbols.add_labels(l.as_ref()));
     let external = Labels::from_pairs([("tenant_id", "acme")]).unwrap();
@@ -143,10 +143,11 @@ fn write_block(dir: &Path, series: &BTreeMap<Labels, Samples>) -> BlockMeta {
     let options = BlockOptions { segment_bytes: 20_000, ..BlockOptions::default() };
     let mut writer = BlockWriter::create(&RealDisk, dir, meta, symbols, options).unwrap();
     for (labels, samples) in series {
-        let mut chunks = ChunkBuilder::new(CutRule::default());
-        samples.iter().for_each(|(t, v)| chunks.push(*t, 0, v));
+        let mut chunks = ChunkBuilder::new(rule);
+        // A start timestamp that changes now and then; only XOR2 keeps it.
+        samples.iter().enumerate().for_each(|(i, (t, v))| chunks.push(*t, START_MS - 7 + i as i64 / 40, v));
         let chunks: Vec<BlockChunk> =
-            chunks.finish().iter().flat_map(|c| BlockChunk::from_chunk(c, CutRule::default())).collect();
+            chunks.finish().iter().flat_map(|c| BlockChunk::from_chunk(c, rule)).collect();
         writer.add_series(labels.as_ref(), &chunks).unwrap();
     }
     writer.finish().unwrap()
@@ -200,7 +201,7 @@ fn a_block_of_ours_dumps_line_for_line() {
     let dir = data_folder();
     let folder = dir.path().to_str().unwrap();
     let series = all_series();
-    let meta = write_block(dir.path(), &series);
+    let meta = write_block(dir.path(), &series, CutRule::default());
 
     let want = expected_lines(&series, true);
     assert_same_lines(&run(&promtool, &["dump", folder]), &want);
@@ -240,6 +241,26 @@ fn a_block_of_ours_dumps_line_for_line() {
     assert_eq!(ours, matched);
 }
 
+#[test]
+fn xor2_chunks_of_ours_dump_line_for_line() {
+    let Some(promtool) = promtool("xor2_chunks_of_ours_dump_line_for_line") else { return };
+    let dir = data_folder();
+    let mut series = all_series();
+    for samples in series.values_mut() {
+        if let Some(&(t, Value::Float(_))) = samples.last() {
+            let stale = Value::Float(cairn_model::sample::stale_nan());
+            samples.push((t + 15_000, stale.clone()));
+            samples.push((t + 30_000, Value::Float(1.0)));
+            samples.push((t + 44_999, stale));
+        }
+    }
+    write_block(dir.path(), &series, CutRule { xor2: true, max_samples: 250, ..CutRule::default() });
+    assert_same_lines(
+        &run(&promtool, &["dump", dir.path().to_str().unwrap()]),
+        &expected_lines(&series, true),
+    );
+}
+
 /// Sections of an analysis, each with its lines sorted: promtool leaves the order of equal counts to chance.
 fn sections(text: &str) -> Vec<BTreeSet<String>> {
     text.split("\n\n").map(|s| s.lines().map(str::to_owned).collect()).collect()
@@ -261,7 +282,7 @@ fn assert_same_analysis(promtool: &Path, dir: &Path) {
 fn a_block_of_ours_is_analyzed_and_listed_as_by_promtool() {
     let Some(promtool) = promtool("a_block_of_ours_is_analyzed_and_listed_as_by_promtool") else { return };
     let dir = data_folder();
-    write_block(dir.path(), &all_series());
+    write_block(dir.path(), &all_series(), CutRule::default());
     assert_same_analysis(&promtool, dir.path());
     assert_same_list(&promtool, dir.path());
 }
@@ -346,7 +367,12 @@ fn imported_text_gives_the_blocks_that_promtool_makes_of_it() {
     let listed = run(&promtool, &["list", folder]);
     assert_eq!(columns(&table), columns(&listed));
     assert_eq!(columns(&table).len(), 5);
+    let bytes = |table: &str| -> u64 {
+        table.lines().skip(1).map(|r| r.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let (our_bytes, their_bytes) = (bytes(&table), bytes(&listed));
+    assert!(our_bytes <= their_bytes + their_bytes / 50, "{our_bytes} bytes, promtool needs {their_bytes}");
     let dumped = run(&promtool, &["dump", ours.path().to_str().unwrap()]);
     assert_eq!(dumped, run(&promtool, &["dump", folder]));
-    println!("compared {} lines", dumped.lines().count());
+    println!("compared {} lines; {our_bytes} bytes, promtool's {their_bytes}", dumped.lines().count());
 }
