@@ -7,6 +7,7 @@
 pub mod annotations;
 pub mod engine;
 pub mod functions;
+pub mod memory;
 pub mod parser;
 pub mod testlang;
 pub mod value;

@@ -36,6 +36,8 @@ pub trait Cell: Copy + Default {
     fn value(self) -> f64;
     /// Multiplies by `factor`.
     fn scale(&mut self, factor: f64);
+    /// Divides by `divisor`.
+    fn divide(&mut self, divisor: f64);
 }
 
 impl Cell for f64 {
@@ -54,6 +56,10 @@ impl Cell for f64 {
     #[inline]
     fn scale(&mut self, factor: f64) {
         *self *= factor;
+    }
+    #[inline]
+    fn divide(&mut self, divisor: f64) {
+        *self /= divisor;
     }
 }
 
@@ -75,6 +81,11 @@ impl Cell for Kahan {
     fn scale(&mut self, factor: f64) {
         self.sum *= factor;
         self.c *= factor;
+    }
+    #[inline]
+    fn divide(&mut self, divisor: f64) {
+        self.sum /= divisor;
+        self.c /= divisor;
     }
 }
 
@@ -147,6 +158,13 @@ impl<C: Cell> HistogramSum<C> {
         let numbers = [&mut self.zero, &mut self.count, &mut self.sum];
         numbers.into_iter().for_each(|c| c.scale(factor));
         self.positive.iter_mut().chain(&mut self.negative).for_each(|(_, c)| c.scale(factor));
+    }
+
+    /// Divides everything by `divisor`, which is more exact than to multiply by its inverse.
+    pub fn divide(&mut self, divisor: f64) {
+        let numbers = [&mut self.zero, &mut self.count, &mut self.sum];
+        numbers.into_iter().for_each(|c| c.divide(divisor));
+        self.positive.iter_mut().chain(&mut self.negative).for_each(|(_, c)| c.divide(divisor));
     }
 
     /// Whether any number in it is infinite.

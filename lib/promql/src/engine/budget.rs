@@ -83,6 +83,15 @@ impl Budget {
         Ok(charge)
     }
 
+    /// Whether a window of `samples` fits; windows are short-lived, so they are not held.
+    ///
+    /// # Errors
+    /// [`QueryError::TooManySamples`] when it does not.
+    #[inline]
+    pub fn fits(&self, samples: usize) -> Result<(), QueryError> {
+        if samples as u64 > self.max_samples as u64 { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
     /// Counts samples that an evaluation step has looked at.
     pub fn count_looked_at(&self, samples: u64) {
         self.looked_at.fetch_add(samples, Ordering::Relaxed);

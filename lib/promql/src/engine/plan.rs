@@ -142,6 +142,8 @@ pub struct Select {
     pub smoothed: bool,
     /// Whether an equality matcher fixes the metric name.
     pub one_name: bool,
+    /// Only count and sum of histograms are used.
+    pub stats_only: bool,
     /// Where it stands.
     pub span: Span,
 }
@@ -151,6 +153,8 @@ pub struct Select {
 pub enum SampleTime {
     /// When it was taken.
     Timestamp,
+    /// The same for floats; histograms stay what they are.
+    OfFloats,
     /// When its counting began.
     Start,
 }
@@ -173,8 +177,15 @@ pub struct RangeNode {
 /// Where the samples of a range come from.
 #[derive(Debug, Clone)]
 pub enum RangeSource {
-    /// Stored samples; the flag tells whether an equality matcher fixes the metric name.
-    Selector(FetchId, bool),
+    /// Stored samples.
+    Selector {
+        /// Their data.
+        fetch: FetchId,
+        /// Whether an equality matcher fixes the metric name.
+        one_name: bool,
+        /// Only count and sum of histograms are used.
+        stats_only: bool,
+    },
     /// The results of an expression, every so many milliseconds.
     Subquery(Box<VectorNode>, i64),
 }

@@ -58,7 +58,7 @@ pub fn plan(query: &str, expr: &Expr, times: PlanTimes, options: PlanOptions) ->
     };
     let mut planner = Planner { query, times, options, fetches: Vec::new() };
     planner.check_steps(grid, expr.span())?;
-    let scope = Scope { grid, step_hint_ms: times.step_ms, func: "", grouping: None };
+    let scope = Scope { grid, step_hint_ms: times.step_ms, func: "", grouping: None, buckets: Buckets::Used };
     let root = match expr.value_type() {
         ValueType::Scalar => {
             let built = planner.scalar(expr, scope)?;
@@ -93,11 +93,33 @@ struct Scope<'e> {
     func: &'static str,
     /// Labels of the aggregation right around, and whether they are of `by`.
     grouping: Option<(&'e [String], bool)>,
+    buckets: Buckets,
+}
+
+/// Whether the buckets of histograms are used by what surrounds a selector.
+#[derive(Clone, Copy, PartialEq)]
+enum Buckets {
+    /// As far as is known.
+    Used,
+    /// Only count and sum come out.
+    Unused,
+    /// Something further out needs them, whatever stands in between.
+    Needed,
 }
 
 impl<'e> Scope<'e> {
     fn inside(self, func: &'static str) -> Self {
-        Scope { func, grouping: None, ..self }
+        let buckets = match (self.buckets, func) {
+            (Buckets::Needed, _) => Buckets::Needed,
+            (_, "histogram_quantile" | "histogram_quantiles" | "histogram_fraction") => Buckets::Needed,
+            (_, "histogram_count" | "histogram_sum" | "histogram_avg") => Buckets::Unused,
+            (buckets, _) => buckets,
+        };
+        Scope { func, grouping: None, buckets, ..self }
+    }
+
+    fn stats_only(&self) -> bool {
+        self.buckets == Buckets::Unused
     }
 }
 
@@ -216,7 +238,14 @@ impl<'q> Planner<'q> {
         let lookback = self.options.lookback_ms;
         let max_ms = if v.smoothed { last.saturating_add(lookback) } else { last };
         let fetch = self.fetch(v, first.saturating_sub(lookback - 1), max_ms, 0, scope);
-        Ok(Select { fetch, reference, smoothed: v.smoothed, one_name: has_one_name(v), span: v.span })
+        Ok(Select {
+            fetch,
+            reference,
+            smoothed: v.smoothed,
+            one_name: has_one_name(v),
+            stats_only: scope.stats_only(),
+            span: v.span,
+        })
     }
 
     fn call(&mut self, c: &'q Call, outer: Scope<'q>) -> Result<Built<VectorNode>, QueryError> {
@@ -530,7 +559,10 @@ impl<'q> Planner<'q> {
     }
 
     fn binary(&mut self, b: &'q BinaryExpr, outer: Scope<'q>) -> Result<Built<VectorNode>, QueryError> {
-        let scope = outer.inside("");
+        let mut scope = outer.inside("");
+        if b.op.is_trim() {
+            scope.buckets = Buckets::Needed;
+        }
         let left_scalar = b.lhs.value_type() == ValueType::Scalar;
         let right_scalar = b.rhs.value_type() == ValueType::Scalar;
         if left_scalar || right_scalar {
@@ -585,7 +617,8 @@ impl<'q> Planner<'q> {
         let (first, last) = reference.bounds(scope.grid);
         let min_ms = first.saturating_sub(range_ms.saturating_add(before)).saturating_add(1);
         let fetch = self.fetch(v, min_ms, last.saturating_add(after), range_ms, scope);
-        let source = RangeSource::Selector(fetch, has_one_name(v));
+        let source =
+            RangeSource::Selector { fetch, one_name: has_one_name(v), stats_only: scope.stats_only() };
         let node = RangeNode { source, reference, range_ms, edges, span: m.span };
         Ok(built(node, reference.at_ms.is_some()))
     }
@@ -599,7 +632,9 @@ impl<'q> Planner<'q> {
         };
         let inner = subquery_grid(scope.grid, reference, range_ms, step_ms);
         self.check_steps(inner, s.span)?;
-        let inner_scope = Scope { grid: inner, step_hint_ms: step_ms, grouping: None, ..scope };
+        // Resets inside a subquery are found by the buckets.
+        let inner_scope =
+            Scope { grid: inner, step_hint_ms: step_ms, grouping: None, buckets: Buckets::Needed, ..scope };
         let arg = self.vector(&s.expr, inner_scope)?;
         let arg = self.once(arg, inner_scope);
         let source = RangeSource::Subquery(Box::new(arg), step_ms);

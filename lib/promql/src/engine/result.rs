@@ -81,7 +81,7 @@ impl Evaluator<'_> {
                 continue;
             }
             input.fill(i, self, &mut buf)?;
-            self.budget.hold(buf.len())?;
+            self.budget.fits(buf.len())?;
             self.budget.count_looked_at(buf.len() as u64);
             if let Some(s) = self.raw_series(node, input.labels(i), &buf, (start, end))? {
                 out.push(s);

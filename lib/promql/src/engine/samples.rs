@@ -13,7 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_model::chunk::{Aggregates, ColumnValues, Columns};
 use cairn_model::sample::is_stale;
-use cairn_model::{AggrChunk, Chunk, ChunkData, Encoding, FloatHistogram, TimestampMs, Value};
+use cairn_model::{
+    AggrChunk, Chunk, ChunkData, CounterResetHint, Encoding, FloatHistogram, TimestampMs, Value,
+};
 
 use super::downsampled::{self, Aggregate};
 
@@ -148,9 +150,11 @@ impl<T: Clone> SampleColumn<T> {
         *self = sorted;
     }
 
-    /// Keeps the samples that `keep` accepts.
+    /// Keeps the samples that `keep` accepts. Mostly that is all of them, so stretches are looked at as a whole
+    /// first, which compiles to vector code.
     fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        if self.value.iter().all(&keep) {
+        let all = |stretch: &[T]| stretch.iter().fold(true, |all, v| all & keep(v));
+        if self.value.chunks(64).all(all) {
             return;
         }
         let mut kept = 0;
@@ -198,6 +202,30 @@ impl SampleBuf {
     pub fn remove_stale(&mut self) {
         self.floats.retain(|v| !is_stale(*v));
         self.histograms.retain(|h| !h.is_stale());
+    }
+
+    /// Leaves only count and sum of the histograms. Buckets are what resets are found by, so the hint tells how
+    /// each histogram stands to the one before it, as far as there is one in the buffer.
+    pub fn keep_stats(&mut self) {
+        let mut previous: Option<Arc<FloatHistogram>> = None;
+        for h in &mut self.histograms.value {
+            if h.is_stale() {
+                continue;
+            }
+            let reset_hint = match (h.reset_hint, &previous) {
+                (CounterResetHint::Unknown, Some(p)) if h.detect_reset(p) => CounterResetHint::Reset,
+                (CounterResetHint::Unknown, Some(_)) => CounterResetHint::NotReset,
+                (hint, _) => hint,
+            };
+            let stats = FloatHistogram {
+                reset_hint,
+                schema: h.schema,
+                count: h.count,
+                sum: h.sum,
+                ..FloatHistogram::default()
+            };
+            previous = Some(std::mem::replace(h, Arc::new(stats)));
+        }
     }
 
     /// Fills the buffer with the samples of `chunks` at least from `min_ms` to `max_ms`, both included.
@@ -275,15 +303,22 @@ impl SampleBuf {
                 Ok(())
             }
             ChunkData::Columns(columns) => {
-                self.append_columns(columns, min_ms, max_ms);
+                // The chunk's own bounds save looking into times that are all inside.
+                let from =
+                    if chunk.min_ms >= min_ms { 0 } else { columns.t_ms.partition_point(|t| *t < min_ms) };
+                let to = if chunk.max_ms <= max_ms {
+                    columns.t_ms.len()
+                } else {
+                    columns.t_ms.partition_point(|t| *t <= max_ms)
+                };
+                self.append_columns(columns, from, to);
                 Ok(())
             }
         }
     }
 
-    fn append_columns(&mut self, c: &Columns, min_ms: TimestampMs, max_ms: TimestampMs) {
-        let from = c.t_ms.partition_point(|t| *t < min_ms);
-        let to = c.t_ms.partition_point(|t| *t <= max_ms);
+    /// Appends samples `from .. to`.
+    fn append_columns(&mut self, c: &Columns, from: usize, to: usize) {
         match &c.values {
             ColumnValues::Floats(values) if c.start_ms.is_empty() => {
                 self.floats.extend(&c.t_ms[from..to], &values[from..to]);
@@ -343,6 +378,15 @@ impl SampleBuf {
                 break;
             }
             self.clear();
+            if let ChunkData::Columns(c) = &chunk.data {
+                let len = c.t_ms.len();
+                let to = if chunk.max_ms <= at_ms { len } else { c.t_ms.partition_point(|t| *t <= at_ms) };
+                if to > 0 && c.t_ms[to - 1] > after_ms {
+                    self.append_columns(c, to - 1, to);
+                    break;
+                }
+                continue;
+            }
             self.append(chunk, after_ms.saturating_add(1), at_ms, decoder)?;
             let has_it = |t: &[TimestampMs]| t.iter().any(|t| *t > after_ms && *t <= at_ms);
             if has_it(&self.floats.t_ms) || has_it(&self.histograms.t_ms) {

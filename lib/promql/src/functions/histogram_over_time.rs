@@ -69,10 +69,12 @@ impl HistogramMean {
             let Some(before) = before.filter(|_| self.total.has_overflow()) else { return Ok(done) };
             self.total = before;
             self.incremental = true;
-            self.total.scale(1.0 / (self.count - 1.0));
+            self.total.divide(self.count - 1.0);
         }
         self.total.scale((self.count - 1.0) / self.count);
-        self.total.add(h, 1.0 / self.count)
+        let mut share = h.clone();
+        share.div(self.count);
+        self.total.add(&share, 1.0)
     }
 
     fn total_is_small(&self) -> bool {

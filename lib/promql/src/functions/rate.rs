@@ -60,46 +60,53 @@ pub struct Extent {
     pub increase: f64,
 }
 
-/// The factor that carries a difference to the edges of its range; for a rate also per second.
+/// The factor that carries a difference to the edges of its range; for a rate also per second. There are two
+/// samples at least.
+///
+/// Lengths are in milliseconds and compared by products: two divisions in all, as this is computed once an output
+/// point.
 #[inline]
 pub fn extrapolation_factor(kind: RateKind, edges: RangeEdges, e: Extent) -> f64 {
-    let sampled = (e.last_ms - e.first_ms) as f64 / 1000.0;
-    let mean_gap = sampled / e.gaps as f64;
-    let threshold = mean_gap * 1.1;
-    let mut to_start = (e.first_ms - edges.start_ms) as f64 / 1000.0;
-    if to_start >= threshold {
-        to_start = mean_gap / 2.0;
+    let sampled = (e.last_ms - e.first_ms) as f64;
+    let mut to_start = (e.first_ms - edges.start_ms) as f64;
+    if is_far(to_start, sampled, e.gaps) {
+        to_start = half_gap(sampled, e.gaps);
     }
-    if kind.counter && e.increase > 0.0 && e.first_value >= 0.0 {
-        let to_zero = sampled * (e.first_value / e.increase);
-        if to_zero < to_start {
-            to_start = to_zero;
-        }
+    // A counter that rose evenly was zero `sampled * first / increase` before its first sample.
+    let from_zero = sampled * e.first_value;
+    if kind.counter && e.increase > 0.0 && e.first_value >= 0.0 && from_zero < to_start * e.increase {
+        to_start = from_zero / e.increase;
     }
-    scale(kind, edges, e.last_ms, sampled, mean_gap, to_start)
+    scale(kind, edges, sampled, to_start + to_end(edges, e, sampled))
 }
 
 /// The factor when the counter is known to have been zero at `zero_ms`, inside the range.
 fn factor_from_zero(kind: RateKind, edges: RangeEdges, e: Extent, zero_ms: TimestampMs) -> f64 {
-    let mean_gap = if e.gaps > 0 { (e.last_ms - e.first_ms) as f64 / 1000.0 / e.gaps as f64 } else { 0.0 };
-    let sampled = (e.last_ms - zero_ms) as f64 / 1000.0;
-    scale(kind, edges, e.last_ms, sampled, mean_gap, 0.0)
+    let to_end = to_end(edges, e, (e.last_ms - e.first_ms) as f64);
+    scale(kind, edges, (e.last_ms - zero_ms) as f64, to_end)
+}
+
+/// How far the line is carried on behind the last sample.
+#[inline]
+fn to_end(edges: RangeEdges, e: Extent, sampled: f64) -> f64 {
+    let to_end = (edges.end_ms - e.last_ms) as f64;
+    if is_far(to_end, sampled, e.gaps) { half_gap(sampled, e.gaps) } else { to_end }
+}
+
+/// Whether an edge is 1.1 mean gaps away or more.
+#[inline]
+fn is_far(distance: f64, sampled: f64, gaps: usize) -> bool {
+    distance * gaps as f64 >= sampled * 1.1
+}
+
+/// Half the mean gap between samples; nothing when there is one sample.
+fn half_gap(sampled: f64, gaps: usize) -> f64 {
+    if gaps == 0 { 0.0 } else { sampled / gaps as f64 / 2.0 }
 }
 
 #[inline]
-fn scale(
-    kind: RateKind,
-    edges: RangeEdges,
-    last_ms: TimestampMs,
-    sampled: f64,
-    mean_gap: f64,
-    to_start: f64,
-) -> f64 {
-    let mut to_end = (edges.end_ms - last_ms) as f64 / 1000.0;
-    if to_end >= mean_gap * 1.1 {
-        to_end = mean_gap / 2.0;
-    }
-    let factor = if sampled == 0.0 { 1.0 } else { (sampled + to_start + to_end) / sampled };
+fn scale(kind: RateKind, edges: RangeEdges, sampled: f64, beyond: f64) -> f64 {
+    let factor = if sampled == 0.0 { 1.0 } else { (sampled + beyond) / sampled };
     if kind.per_second { factor / edges.range_s } else { factor }
 }
 

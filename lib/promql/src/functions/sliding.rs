@@ -119,7 +119,7 @@ fn rate(
     let resets = &mut scratch.resets;
     resets.clear();
     if kind.counter {
-        resets.extend((1..values.len()).filter(|i| values[*i] < values[*i - 1]).map(|i| i as u32));
+        find_resets(values, resets);
     }
     let range_s = windows.range_ms as f64 / 1000.0;
     let mut next_reset = 0;
@@ -146,6 +146,20 @@ fn rate(
         };
         out[k] = increase * extrapolation_factor(kind, edges, extent);
     });
+}
+
+/// Lists the samples that are less than the one before. Resets are rare, so stretches are looked at as a whole
+/// first, which compiles to vector code.
+fn find_resets(values: &[f64], resets: &mut Vec<u32>) {
+    const STRETCH: usize = 64;
+    let Some(later) = values.get(1..) else { return };
+    for (n, (before, after)) in values.chunks(STRETCH).zip(later.chunks(STRETCH)).enumerate() {
+        let pairs = || before.iter().zip(after);
+        if pairs().fold(false, |any, (a, b)| any | (b < a)) {
+            let first = n * STRETCH + 1;
+            resets.extend(pairs().enumerate().filter(|(_, (a, b))| b < a).map(|(i, _)| (first + i) as u32));
+        }
+    }
 }
 
 /// `kept(a, b)`: `a`, the older, need not give way to `b`.

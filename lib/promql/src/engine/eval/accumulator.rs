@@ -6,6 +6,7 @@
 //!
 //! This is a hot file: adding a column of floats does not allocate.
 
+use cairn_model::Labels;
 use cairn_model::kahan::Kahan;
 
 use super::super::column::{ABSENT, Column, Histogram, Point, is_absent};
@@ -59,8 +60,8 @@ enum HistogramState {
 pub struct Place<'a> {
     /// The aggregated expression.
     pub span: Span,
-    /// Name of the metric that is being added.
-    pub metric: &'a str,
+    /// Labels of the series that is being added, for the metric's name.
+    pub series: Option<&'a Labels>,
 }
 
 impl Accumulator {
@@ -306,7 +307,8 @@ fn tell(
             Some(())
         }
         Err(_) => {
-            notes.add_named(Note::MixedExponentialCustom, place.metric, place.span);
+            let metric = place.series.map_or("", Labels::metric_name);
+            notes.add_named(Note::MixedExponentialCustom, metric, place.span);
             None
         }
     }
@@ -319,7 +321,7 @@ mod tests {
     use super::*;
 
     fn run(op: AggregateOp, parts: &[Vec<f64>]) -> f64 {
-        let place = Place { span: Span::default(), metric: "" };
+        let place = Place { span: Span::default(), series: None };
         let mut notes = Annotations::default();
         let mut whole: Option<Accumulator> = None;
         for part in parts {

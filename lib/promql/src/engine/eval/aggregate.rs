@@ -195,10 +195,9 @@ impl Evaluator<'_> {
                 if must_differ {
                     part.present.push(i as u32);
                 }
-                let labels = source.labels(i);
                 let (_, acc) = part.groups.last_mut().expect("pushed above");
                 acc.drop_name |= source.drops_name(i);
-                acc.add(column, Place { span: a.arg_span, metric: labels.metric_name() }, notes);
+                acc.add(column, Place { span: a.arg_span, series: Some(source.labels(i)) }, notes);
             }
             Ok(part)
         })?;
@@ -212,7 +211,7 @@ impl Evaluator<'_> {
             for (group, acc) in part.groups {
                 match merged.last_mut() {
                     Some((g, whole)) if *g == group => {
-                        whole.merge(acc, Place { span: a.arg_span, metric: "" }, notes);
+                        whole.merge(acc, Place { span: a.arg_span, series: None }, notes);
                     }
                     _ => merged.push((group, acc)),
                 }

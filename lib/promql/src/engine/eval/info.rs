@@ -108,9 +108,10 @@ impl Evaluator<'_> {
             reference: info.reference,
             smoothed: false,
             one_name: true,
+            stats_only: false,
             span: Span::default(),
         };
-        let node = VectorNode::SampleTime { select, which: SampleTime::Timestamp };
+        let node = VectorNode::SampleTime { select, which: SampleTime::OfFloats };
         let leaf = self.leaf(&node, grid, notes)?;
         let matrix = self.collect_named(&*leaf, notes)?;
         let shares = |s: &EvalSeries| {
@@ -133,9 +134,16 @@ impl Evaluator<'_> {
         for i in 0..leaf.len() {
             self.check_at(i)?;
             if let Some(column) = leaf.read(i, &mut scratch, notes)?.and_then(Column::trimmed) {
+                if !column.histograms.is_empty() {
+                    let labels = leaf.labels(i);
+                    return Err(QueryError::Execution(format!(
+                        "this should be an info metric, with float samples: {labels}"
+                    )));
+                }
                 series.push(EvalSeries { labels: leaf.labels(i).clone(), drop_name: false, column });
             }
         }
+        self.budget.count_looked_at(scratch.looked_at);
         Ok(series)
     }
 }

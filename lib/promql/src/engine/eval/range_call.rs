@@ -28,9 +28,18 @@ pub(super) const TYPICAL_INTERVAL_MS: usize = 15_000;
 /// Where the samples of ranges come from.
 pub enum RangeInput<'a> {
     /// Stored series.
-    Stored(&'a Fetch, &'a [Series], bool),
+    Stored(Stored<'a>),
     /// What a subquery has computed, on its own grid.
     Computed(Matrix, Grid),
+}
+
+/// Stored series that a range vector selects.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    fetch: &'a Fetch,
+    series: &'a [Series],
+    one_name: bool,
+    stats_only: bool,
 }
 
 impl RangeInput<'_> {
@@ -38,7 +47,7 @@ impl RangeInput<'_> {
     #[allow(clippy::len_without_is_empty)] // nobody asks
     pub fn len(&self) -> usize {
         match self {
-            RangeInput::Stored(_, series, _) => series.len(),
+            RangeInput::Stored(s) => s.series.len(),
             RangeInput::Computed(m, _) => m.series.len(),
         }
     }
@@ -46,7 +55,7 @@ impl RangeInput<'_> {
     /// Labels of series `i`.
     pub fn labels(&self, i: usize) -> &Labels {
         match self {
-            RangeInput::Stored(_, series, _) => &series[i].labels,
+            RangeInput::Stored(s) => &s.series[i].labels,
             RangeInput::Computed(m, _) => &m.series[i].labels,
         }
     }
@@ -54,7 +63,7 @@ impl RangeInput<'_> {
     /// Whether the name of series `i` is to go.
     pub fn drops_name(&self, i: usize) -> bool {
         match self {
-            RangeInput::Stored(..) => false,
+            RangeInput::Stored(_) => false,
             RangeInput::Computed(m, _) => m.series[i].drop_name,
         }
     }
@@ -62,9 +71,9 @@ impl RangeInput<'_> {
     /// Samples that a window of these series may hold, all together: an estimate.
     fn work(&self) -> usize {
         match self {
-            RangeInput::Stored(fetch, series, _) => {
-                let samples = (fetch.max_ms - fetch.min_ms).max(0) as usize / TYPICAL_INTERVAL_MS;
-                series.len() * samples.min(10_000)
+            RangeInput::Stored(s) => {
+                let samples = (s.fetch.max_ms - s.fetch.min_ms).max(0) as usize / TYPICAL_INTERVAL_MS;
+                s.series.len() * samples.min(10_000)
             }
             RangeInput::Computed(m, _) => m.series.iter().map(|s| s.column.floats.len()).sum(),
         }
@@ -73,12 +82,15 @@ impl RangeInput<'_> {
     /// Fills `buf` with the samples of series `i`, without stale markers.
     pub fn fill(&self, i: usize, eval: &Evaluator<'_>, buf: &mut SampleBuf) -> Result<(), QueryError> {
         match self {
-            RangeInput::Stored(fetch, series, _) => {
+            RangeInput::Stored(Stored { fetch, series, stats_only, .. }) => {
                 let s = &series[i];
                 let bounds = (fetch.min_ms, fetch.max_ms);
                 buf.fill(&s.chunks, bounds, fetch.aggregate, eval.decoder)
                     .map_err(|reason| QueryError::Decode { series: s.labels.to_string(), reason })?;
                 buf.remove_stale();
+                if *stats_only && !buf.histograms.is_empty() {
+                    buf.keep_stats();
+                }
             }
             RangeInput::Computed(m, grid) => {
                 buf.clear();
@@ -115,9 +127,9 @@ impl Evaluator<'_> {
         notes: &mut Annotations,
     ) -> Result<RangeInput<'b>, QueryError> {
         Ok(match &range.source {
-            RangeSource::Selector(id, one_name) => {
-                let (fetch, series) = self.fetch(*id);
-                RangeInput::Stored(fetch, series, *one_name)
+            RangeSource::Selector { fetch, one_name, stats_only } => {
+                let (fetch, series) = self.fetch(*fetch);
+                RangeInput::Stored(Stored { fetch, series, one_name: *one_name, stats_only: *stats_only })
             }
             RangeSource::Subquery(node, step_ms) => {
                 let inner = subquery_grid(grid, range.reference, range.range_ms, *step_ms);
@@ -296,12 +308,12 @@ impl SeriesSource for RangeLeaf<'_> {
         scratch: &'s mut Scratch,
         notes: &mut Annotations,
     ) -> Result<Option<&'s Column>, QueryError> {
-        let Scratch { samples: buf, column, sliding } = scratch;
+        let Scratch { samples: buf, column, sliding, looked_at } = scratch;
         self.input.fill(i, self.eval, buf)?;
         if buf.is_empty() {
             return Ok(None);
         }
-        let _held = self.eval.budget.hold(buf.len())?;
+        self.eval.budget.fits(buf.len())?;
         let func = self.call.func;
         if !(self.eval.options.start_timestamps && func.uses_start_timestamps()) {
             buf.floats.start_ms.clear();
@@ -322,7 +334,7 @@ impl SeriesSource for RangeLeaf<'_> {
             Some(seen) => seen,
             None => self.each_window(buf, labels.metric_name(), column, notes)?,
         };
-        self.eval.budget.count_looked_at(seen);
+        *looked_at += seen;
         if seen == 0 {
             return Ok(None);
         }
@@ -340,8 +352,8 @@ impl SeriesSource for RangeLeaf<'_> {
 
     fn names_may_collide(&self) -> bool {
         match &self.input {
-            RangeInput::Stored(_, _, one_name) => {
-                self.call.func.drops_name() && (!one_name || self.eval.options.type_and_unit_labels)
+            RangeInput::Stored(s) => {
+                self.call.func.drops_name() && (!s.one_name || self.eval.options.type_and_unit_labels)
             }
             RangeInput::Computed(..) => true,
         }

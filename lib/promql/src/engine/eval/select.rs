@@ -26,6 +26,7 @@ pub struct SelectLeaf<'a> {
     grid: Grid,
     smoothed: bool,
     one_name: bool,
+    stats_only: bool,
     span: Span,
     times: Option<SampleTime>,
 }
@@ -56,6 +57,7 @@ impl<'a> Evaluator<'a> {
             grid,
             smoothed: s.smoothed && times.is_none(),
             one_name: s.one_name,
+            stats_only: s.stats_only,
             span: s.span,
             times,
         }
@@ -71,14 +73,18 @@ impl SelectLeaf<'_> {
         let decoder = self.eval.decoder;
         let damaged = |reason| QueryError::Decode { series: series.labels.to_string(), reason };
         let (first, last) = self.reference.bounds(self.grid);
-        if first == last && !self.smoothed {
+        if first == last && !self.smoothed && !self.stats_only {
             let after = first.saturating_sub(self.lookback_ms());
             if buf.fill_last(&series.chunks, after, first, decoder).map_err(damaged)? {
                 return Ok(());
             }
         }
         let bounds = (self.fetch.min_ms, self.fetch.max_ms);
-        buf.fill(&series.chunks, bounds, self.fetch.aggregate, decoder).map_err(damaged)
+        buf.fill(&series.chunks, bounds, self.fetch.aggregate, decoder).map_err(damaged)?;
+        if self.stats_only && !buf.histograms.is_empty() {
+            buf.keep_stats();
+        }
+        Ok(())
     }
 
     /// Writes the value of every step. Answers how many there are.
@@ -101,7 +107,8 @@ impl SelectLeaf<'_> {
                 column.set_float(k, self.taken(floats, i).unwrap_or(floats.value[i]));
             } else if let Some(i) = histogram.filter(|i| !histograms.value[*i].is_stale()) {
                 found += 1;
-                match self.taken(histograms, i) {
+                let taken = self.taken(histograms, i).filter(|_| self.times != Some(SampleTime::OfFloats));
+                match taken {
                     Some(v) => column.set_float(k, v),
                     None => column.set_histogram(k, histograms.value[i].clone()),
                 }
@@ -113,7 +120,7 @@ impl SelectLeaf<'_> {
     /// The time of sample `i`, when times are asked for.
     fn taken<T: Clone>(&self, samples: &SampleColumn<T>, i: usize) -> Option<f64> {
         let t_ms = match self.times? {
-            SampleTime::Timestamp => samples.t_ms[i],
+            SampleTime::Timestamp | SampleTime::OfFloats => samples.t_ms[i],
             SampleTime::Start if !self.eval.options.start_timestamps => return Some(ABSENT),
             SampleTime::Start => samples.start_ms.get(i).copied().unwrap_or(0),
         };
@@ -226,12 +233,12 @@ impl SeriesSource for SelectLeaf<'_> {
         notes: &mut Annotations,
     ) -> Result<Option<&'s Column>, QueryError> {
         let series = &self.series[i];
-        let Scratch { samples, column, .. } = scratch;
+        let Scratch { samples, column, looked_at, .. } = scratch;
         self.fill(series, samples)?;
         if samples.is_empty() {
             return Ok(None);
         }
-        let _held = self.eval.budget.hold(samples.len())?;
+        self.eval.budget.fits(samples.len())?;
         column.reset(self.grid.steps);
         if self.smoothed {
             samples.remove_stale();
@@ -239,7 +246,7 @@ impl SeriesSource for SelectLeaf<'_> {
             return Ok(Some(column));
         }
         let found = self.look_back(samples, column);
-        self.eval.budget.count_looked_at(found);
+        *looked_at += found;
         Ok((found > 0).then_some(column))
     }
 

@@ -34,6 +34,8 @@ pub struct Scratch {
     pub column: Column,
     /// For sliding functions.
     pub sliding: sliding::Scratch,
+    /// Samples that steps have looked at.
+    pub looked_at: u64,
 }
 
 /// Series whose columns can be asked for one by one, from any thread.
@@ -111,13 +113,19 @@ impl Evaluator<'_> {
         job: impl Fn(Range<usize>, &mut Scratch, &mut Annotations) -> Result<R, QueryError> + Sync,
     ) -> Result<Vec<R>, QueryError> {
         let threads = self.options.parallelism.min(items).min(1 + work / PARALLEL_WORK).max(1);
+        let job = |range, notes: &mut Annotations| {
+            let mut scratch = Scratch::default();
+            let result = job(range, &mut scratch, notes);
+            self.budget.count_looked_at(scratch.looked_at);
+            result
+        };
         if threads == 1 {
-            return Ok(vec![job(0..items, &mut Scratch::default(), notes)?]);
+            return Ok(vec![job(0..items, notes)?]);
         }
         let bound = |i: usize| items * i / threads;
         let run = |i: usize| {
             let mut notes = Annotations::default();
-            let result = job(bound(i)..bound(i + 1), &mut Scratch::default(), &mut notes);
+            let result = job(bound(i)..bound(i + 1), &mut notes);
             (result, notes)
         };
         let run = &run;
