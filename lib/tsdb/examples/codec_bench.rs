@@ -1,15 +1,17 @@
 //! What each codec step costs: `cargo run --release -p cairn-tsdb --example codec_bench`.
 //!
-//! Prints one row a step: ns a sample (best of several passes on one thread), bytes a sample, and the floor that
+//! Prints one row a step: ns a sample (for the index: a series) (best of several passes on one thread), bytes a sample, and the floor that
 //! was measured for the step on the reference machine where there is one. Data: as a scrape target has them, in the
 //! mix of the load generator (counters, gauges, constants, 15 s apart, 1 % of the times off by some ms).
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 
-use cairn_model::{Encoding, Histogram, Span, Value};
-use cairn_runtime::{Clock, SystemClock};
+use cairn_model::{Encoding, Histogram, Labels, MatchOp, Matcher, Span, Value};
+use cairn_runtime::{Clock, Disk, MemDisk, SystemClock};
 use cairn_tsdb::chunkenc::{ChunkBuilder, ChunkDecoder, CutRule, Xor2Appender, XorAppender, xor};
+use cairn_tsdb::index::{ChunkMeta, IndexReader, IndexWriter, SeriesEntry, SymbolSet};
 
 /// Samples a chunk, as the head cuts.
 const CHUNK: usize = 120;
@@ -36,7 +38,7 @@ impl Bench {
         }
         let floor = floor_ns.map_or("-".to_owned(), |f| format!("{f:.1}"));
         let size = bytes as f64 / samples as f64;
-        println!("{name:<44} {best:>8.2} ns/sample {size:>7.2} B/sample   floor {floor}");
+        println!("{name:<44} {best:>8.2} ns each {size:>7.2} B each   floor {floor}");
     }
 }
 
@@ -90,6 +92,52 @@ fn histograms() -> Vec<Value> {
             }))
         })
         .collect()
+}
+
+/// Rows of the index: `n` series of ten labels, one chunk each, on a disk in memory.
+fn index_rows(bench: &Bench, n: usize) {
+    let labels = |i: usize| {
+        let mut pairs = vec![("__name__".to_owned(), format!("metric_{:03}", i % 500))];
+        pairs.extend((0..8).map(|l| (format!("label_{l}"), format!("value-{l}-{}", i / 500 % (l + 2)))));
+        pairs.push(("instance".to_owned(), format!("host-{:05}:9100", i / 500)));
+        Labels::from_pairs(pairs).expect("names differ")
+    };
+    let mut series: Vec<Labels> = (0..n).map(labels).collect();
+    series.sort();
+    let mut bytes = bytes::Bytes::new();
+    let mut write = || {
+        let (disk, path) = (MemDisk::new(), Path::new("/index"));
+        let mut symbols = SymbolSet::new();
+        series.iter().for_each(|l| symbols.add_labels(l.as_ref()));
+        let mut w = IndexWriter::create(&disk, path, symbols).expect("memory");
+        for (i, l) in series.iter().enumerate() {
+            let chunk = ChunkMeta { min_ms: 0, max_ms: 7_199_999, place: 8 + i as u64 * 400 };
+            w.add_series(l.as_ref(), &[chunk]).expect("sorted");
+        }
+        w.finish().expect("memory");
+        bytes = disk.map(path).expect("just written");
+    };
+    write();
+    bench.row("index write, 10 labels, a series", n, 0, None, &mut write);
+    let size = bytes.len();
+    bench.row("index open, a series", n, size, None, || {
+        black_box(IndexReader::open("index", bytes.clone()).expect("own index"));
+    });
+    let index = IndexReader::open("index", bytes.clone()).expect("own index");
+    let all = index.all_series().expect("own index");
+    let mut entry = SeriesEntry::default();
+    bench.row("index series decode, 10 labels", n, size, None, || {
+        for r in &all {
+            index.series(*r, &mut entry).expect("own index");
+            black_box(&entry);
+        }
+    });
+    let regex = Matcher::new(MatchOp::Regex, "instance", "host-.*1:9100").expect("valid");
+    let matchers = [Matcher::equal("__name__", "metric_007"), regex];
+    let found = index.select(&matchers).expect("own index").len().max(1);
+    bench.row("index select, name and regex, a series found", found, 0, None, || {
+        black_box(index.select(&matchers).expect("own index"));
+    });
 }
 
 fn main() {
@@ -180,4 +228,5 @@ fn main() {
             ChunkDecoder::new(*encoding, chunk).for_each(|s| drop(black_box(s)));
         }
     });
+    index_rows(&bench, 200_000);
 }

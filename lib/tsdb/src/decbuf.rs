@@ -39,6 +39,7 @@ impl<'a> Decbuf<'a> {
     ///
     /// # Errors
     /// [`Malformed`] when fewer are left.
+    #[inline]
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         let end = self.pos.checked_add(n).ok_or_else(|| self.fault("length out of range"))?;
         let taken = self.bytes.get(self.pos..end).ok_or_else(|| self.fault("ends early"))?;
@@ -68,7 +69,19 @@ impl<'a> Decbuf<'a> {
     ///
     /// # Errors
     /// [`Malformed`] when it ends early or overflows 64 bits.
+    #[inline]
     pub fn uvarint(&mut self) -> Result<u64, Malformed> {
+        // Most lengths and symbols of an index take one byte.
+        match self.bytes.get(self.pos) {
+            Some(&byte) if byte < 0x80 => {
+                self.pos += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_uvarint(),
+        }
+    }
+
+    fn long_uvarint(&mut self) -> Result<u64, Malformed> {
         let mut v = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -95,6 +108,7 @@ impl<'a> Decbuf<'a> {
     ///
     /// # Errors
     /// [`Malformed`] when it does not fit.
+    #[inline]
     pub fn count(&mut self, unit: usize) -> Result<usize, Malformed> {
         let n = self.uvarint()?;
         if n > (self.remaining() / unit) as u64 {
@@ -107,6 +121,7 @@ impl<'a> Decbuf<'a> {
     ///
     /// # Errors
     /// [`Malformed`] when it ends early or is not UTF-8.
+    #[inline]
     pub fn str(&mut self) -> Result<&'a str, Malformed> {
         let n = self.count(1)?;
         let at = self.pos;

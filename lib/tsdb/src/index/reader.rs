@@ -10,7 +10,7 @@ use super::{ALL_POSTINGS, PostingsTable, SERIES_ALIGN, Symbols, Toc};
 use crate::chunkenc::Malformed;
 use crate::error::TsdbError;
 
-/// An open index. Cheap to share; keeps about 1/8 of the symbols' and 1/32 of the label pairs' places in memory.
+/// An open index. Cheap to share; keeps about 1/4 of the symbols' and 1/32 of the label pairs' places in memory.
 #[derive(Debug, Clone)]
 pub struct IndexReader {
     object: String,

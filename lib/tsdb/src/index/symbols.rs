@@ -6,7 +6,7 @@ use crate::chunkenc::Malformed;
 use crate::decbuf::{Decbuf, section};
 
 /// One of this many symbols has its place kept in memory; a look-up walks over the rest.
-const SAMPLED: usize = 8;
+const SAMPLED: usize = 4;
 
 /// A read symbol table.
 #[derive(Debug, Clone)]
