@@ -29,7 +29,7 @@ mod value;
 
 pub use env::{Env, NoQueries, Queries, QueryAnswer};
 pub use error::TemplateError;
-pub use functions::names as function_names;
+pub use functions::{names as function_names, table_link};
 pub use gotime::{Duration, Time};
 pub use value::{Args, Indirection, RuleData, Sample, Value};
 

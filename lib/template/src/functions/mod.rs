@@ -163,9 +163,7 @@ static FUNCTIONS: &[Function] = &[
     fixed("graphLink", &[Str], |_, a| {
         strings::map(&a[0], |e| format!("/graph?g0.expr={}&g0.tab=0", escape::query(e)))
     }),
-    fixed("tableLink", &[Str], |_, a| {
-        strings::map(&a[0], |e| format!("/graph?g0.expr={}&g0.tab=1", escape::query(e)))
-    }),
+    fixed("tableLink", &[Str], |_, a| strings::map(&a[0], table_link)),
     fixed("urlQueryEscape", &[Str], |_, a| strings::map(&a[0], escape::query)),
     fixed("stripPort", &[Str], |_, a| strings::map(&a[0], hostport::strip_port)),
     fixed("stripDomain", &[Str], |_, a| strings::map(&a[0], hostport::strip_domain)),
@@ -188,6 +186,11 @@ static FUNCTIONS: &[Function] = &[
 /// The function of a name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
+}
+
+/// The path and query of the page that shows an expression as a table: what `generatorURL` ends with.
+pub fn table_link(expr: &str) -> String {
+    format!("/graph?g0.expr={}&g0.tab=1", escape::query(expr))
 }
 
 /// The names of all functions, as the features endpoint lists them.

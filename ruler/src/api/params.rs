@@ -1,0 +1,96 @@
+//! Parameters of `/api/v1/rules`.
+
+use cairn_model::Matcher;
+use cairn_promql::parser;
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct RulesParams {
+    /// `type`: `Some(true)` alerts only, `Some(false)` recording rules only.
+    pub alerts_only: Option<bool>,
+    /// `rule_name[]`; empty is all.
+    pub rule_names: Vec<String>,
+    /// `rule_group[]`; empty is all.
+    pub groups: Vec<String>,
+    /// `file[]`; empty is all.
+    pub files: Vec<String>,
+    /// `match[]`: rules whose fixed labels match any of the selectors; empty is all.
+    pub matchers: Vec<Vec<Matcher>>,
+    /// `exclude_alerts`
+    pub exclude_alerts: bool,
+    /// `group_limit`: groups a page; `None` is all.
+    pub group_limit: Option<usize>,
+    /// `group_next_token`: where the page begins.
+    pub next_token: Option<String>,
+}
+
+/// A parameter that cannot be used; the text is the API's error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid parameter {name:?}: {reason}")]
+pub struct InvalidParam {
+    /// Which.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+fn invalid(name: &str, reason: impl Into<String>) -> InvalidParam {
+    InvalidParam { name: name.to_owned(), reason: reason.into() }
+}
+
+impl RulesParams {
+    /// Reads decoded (name, value) pairs. Unknown parameters are ignored, as Prometheus does.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be used.
+    pub fn parse<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<RulesParams, InvalidParam> {
+        let mut params = RulesParams::default();
+        for (name, value) in pairs {
+            match name {
+                "type" => params.alerts_only = rule_type(value)?,
+                "rule_name[]" => params.rule_names.push(value.to_owned()),
+                "rule_group[]" => params.groups.push(value.to_owned()),
+                "file[]" => params.files.push(value.to_owned()),
+                "match[]" => {
+                    let matchers = parser::parse_selector(value).map_err(|e| invalid(name, e.to_string()))?;
+                    params.matchers.push(matchers);
+                }
+                "exclude_alerts" => params.exclude_alerts = boolean(name, value)?,
+                "group_limit" => {
+                    let limit = value.parse().ok().filter(|n: &usize| *n > 0);
+                    let reason = "group_limit needs to be a valid number greater than 0";
+                    params.group_limit = Some(limit.ok_or_else(|| invalid(name, reason))?);
+                }
+                "group_next_token" if !value.is_empty() => params.next_token = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        if params.next_token.is_some() && params.group_limit.is_none() {
+            return Err(invalid(
+                "group_limit",
+                "group_limit needs to be set in order to use group_next_token",
+            ));
+        }
+        Ok(params)
+    }
+}
+
+fn rule_type(value: &str) -> Result<Option<bool>, InvalidParam> {
+    match value.to_ascii_lowercase().as_str() {
+        "" => Ok(None),
+        "alert" => Ok(Some(true)),
+        "record" => Ok(Some(false)),
+        _ => Err(invalid("type", format!("not supported value {value:?}"))),
+    }
+}
+
+/// Booleans as Go's `ParseBool` takes them.
+fn boolean(name: &str, value: &str) -> Result<bool, InvalidParam> {
+    match value {
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        _ => Err(invalid(name, format!("cannot parse {value:?} to a boolean"))),
+    }
+}
