@@ -72,6 +72,51 @@ fn an_unknown_field_would_be_noticed() {
     assert!(std::panic::catch_unwind(move || known::<StatefulSet>(&set)).is_err());
 }
 
+/// Every metric that an alert asks for is one that the code registers: a renamed metric must not silence its alert.
+#[test]
+fn alerts_ask_for_metrics_that_exist() {
+    let rules: Value = serde_saphyr::from_str(&deploy("cairn-alerts.yaml")).expect("valid YAML");
+    let sources = rust_sources(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let mut checked = 0;
+    for rule in rules["groups"][0]["rules"].as_array().expect("rules") {
+        let expr = rule["expr"].as_str().expect("an expression");
+        for word in expr.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+            if ["cairn_", "prometheus_", "thanos_"].iter().any(|p| word.starts_with(p)) {
+                assert!(
+                    sources.contains(&format!("\"{word}\"")),
+                    "{word} of {} is registered nowhere",
+                    rule["alert"]
+                );
+                checked += 1;
+            }
+        }
+        assert!(rule["annotations"]["action"].is_string(), "{} does not say what to do", rule["alert"]);
+    }
+    assert!(checked >= 10, "only {checked} metrics were checked");
+}
+
+/// The text of all Rust files of the product.
+fn rust_sources(root: &std::path::Path) -> String {
+    let mut text = String::new();
+    let mut folders: Vec<PathBuf> =
+        ["cairn", "receiver", "ruler", "compactor", "query", "store", "cluster", "lib"]
+            .iter()
+            .map(|d| root.join(d))
+            .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the repository").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                #[allow(clippy::disallowed_methods)] // the repository's own file
+                text.push_str(&std::fs::read_to_string(&path).expect("a source file"));
+            }
+        }
+    }
+    text
+}
+
 #[test]
 fn ports_probes_and_times_fit_together() {
     let docs = documents(&deploy("kubernetes/cairn.yaml"));

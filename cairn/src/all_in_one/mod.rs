@@ -19,14 +19,16 @@ use cairn_bucket::commit::Committer;
 use cairn_bucket::ship::Shipper;
 use cairn_cluster::{ClusterOptions, Coordinator, RaftCoordinator};
 use cairn_model::storage::{Appendable, StoreApi};
+use cairn_model::tenant::TENANT_LABEL;
 use cairn_net::{Bound, Gate, HttpStack, Readiness, ServerConfig, health};
 use cairn_promql::{Engine, EngineOptions};
 use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
+use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
 use cairn_runtime::{Runtime, Shutdown};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
-use crate::config::ServeFlags;
+use crate::config::{MemoryBudget, ServeFlags};
 use crate::ready::Addresses;
 use crate::self_monitoring;
 use chunks::{TsdbDecoder, to_wire};
@@ -40,6 +42,7 @@ use shipping::Shipping;
 pub async fn serve(flags: ServeFlags) -> Result<()> {
     let settings = Settings::from_flags(&flags)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = MemoryBudget::from_flag(flags.memory_limit.map(|b| b.0));
     let runtime = Runtime::system(cores);
     let stopped = stop_on_signal(&runtime)?;
 
@@ -57,8 +60,9 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
 
     let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks())];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
-    let engine = engine(&runtime, &flags);
+    let engine = engine(&runtime, &flags, &memory);
     let writes: Arc<dyn Appendable> = db.clone();
+    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone())?;
 
     let around = rules::Surroundings {
         engine: engine.clone(),
@@ -70,8 +74,9 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
 
     let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
     let health = health::routes(readiness, runtime.metrics.clone());
-    listeners.http.serve(Router::new().merge(api.router()).merge(rules::routes(ruler)).merge(health.clone()));
-    listeners.write.serve(health);
+    let http = Router::new().merge(receiver.routes()).merge(api.router()).merge(rules::routes(ruler));
+    listeners.http.serve(http.merge(health.clone()));
+    listeners.write.serve(receiver.routes().merge(health));
     listeners.grpc.serve(cairn_query::grpc::router(fanout, Arc::new(to_wire)));
     listeners.peer.serve(Router::new());
 
@@ -161,6 +166,10 @@ async fn open_database(
         block_duration: flags.block_duration.0,
         close_after: flags.close_delay.0,
         external_labels: settings.external_labels.clone(),
+        series_limit: {
+            let limit = flags.tenant_max_series;
+            Arc::new(move |_| limit)
+        },
         ..DbOptions::new(flags.data_dir.join("tsdb"))
     };
     let db = Db::open(options, runtime.clone()).await.context("cannot open the database")?;
@@ -168,7 +177,35 @@ async fn open_database(
     Ok(db)
 }
 
-fn engine(runtime: &Runtime, flags: &ServeFlags) -> Engine {
+fn receiver(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    settings: &Settings,
+    memory: &MemoryBudget,
+    writes: Arc<dyn Appendable>,
+) -> Result<Arc<Receiver>> {
+    let mut external_labels: Vec<String> =
+        settings.external_labels.iter().map(|(n, _)| n.to_owned()).collect();
+    external_labels.push(TENANT_LABEL.to_owned());
+    let config = ReceiverConfig {
+        max_body_bytes: flags.max_body.0,
+        max_decoded_bytes: flags.max_decoded.0,
+        admission_bytes: memory.admission,
+        default_tenant: settings.default_tenant.clone(),
+        external_labels,
+        quarantine_dir: Some(flags.data_dir.join("quarantine")),
+        ..ReceiverConfig::default()
+    };
+    // On a small machine the largest request shrinks with the budget, rather than cairn refusing to start.
+    let config = match config.validate() {
+        Ok(()) => config,
+        Err(_) => config.within(memory.admission),
+    };
+    let limits = Arc::new(LimitsBook::new(Limits::default()));
+    Ok(Receiver::new(config, runtime, writes, limits)?)
+}
+
+fn engine(runtime: &Runtime, flags: &ServeFlags, memory: &MemoryBudget) -> Engine {
     let defaults = EngineOptions::new(Arc::new(TsdbDecoder), runtime.cpu.clone(), runtime.clock.clone());
     Engine::new(EngineOptions {
         lookback_ms: flags.lookback_delta.0.as_millis() as i64,
@@ -176,6 +213,7 @@ fn engine(runtime: &Runtime, flags: &ServeFlags) -> Engine {
         timeout: flags.query_timeout.0,
         max_samples: flags.query_max_samples,
         max_series: flags.query_max_series as u64,
+        max_bytes: memory.query,
         ..defaults
     })
 }

@@ -180,6 +180,15 @@ pub struct ServeFlags {
     )]
     pub default_tenant: String,
 
+    /// Most active series of a tenant, 0 = no limit. Above it new series are refused, existing ones go on.
+    #[arg(
+        long = "receive.tenant-max-series",
+        env = "CAIRN_RECEIVE_TENANT_MAX_SERIES",
+        default_value_t = 10_000_000,
+        value_name = "N"
+    )]
+    pub tenant_max_series: u64,
+
     /// Rule file, or a pattern with * in its last part. Repeatable.
     #[arg(long = "rule-file", env = "CAIRN_RULE_FILE", value_delimiter = ',', value_name = "FILE")]
     pub rule_file: Vec<String>,

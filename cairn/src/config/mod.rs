@@ -2,10 +2,12 @@
 
 mod file;
 mod flags;
+mod memory;
 mod print;
 mod sizes;
 
 pub use file::{ConfigFileError, with_file_defaults};
 pub use flags::{Cli, LogFormat, ServeFlags, Sub};
+pub use memory::MemoryBudget;
 pub use print::printed;
 pub use sizes::GoDuration;

@@ -4,6 +4,7 @@
 //! 2 wrong usage.
 
 mod progress;
+mod promql;
 mod tsdb;
 
 use std::process::ExitCode;
@@ -13,6 +14,9 @@ use clap::{Subcommand, ValueEnum};
 /// Groups of tools.
 #[derive(Debug, Subcommand)]
 pub enum ToolsCommand {
+    /// Expressions.
+    #[command(subcommand)]
+    Promql(promql::PromqlCommand),
     /// Blocks in a folder.
     #[command(subcommand)]
     Tsdb(tsdb::TsdbCommand),
@@ -40,6 +44,7 @@ pub enum Verdict {
 /// Runs a tool.
 pub fn run(command: ToolsCommand) -> ExitCode {
     let outcome = match command {
+        ToolsCommand::Promql(command) => promql::run(command),
         ToolsCommand::Tsdb(command) => tsdb::run(command),
     };
     match outcome {
