@@ -12,6 +12,7 @@ pub mod chunk;
 pub mod datetime;
 pub mod exemplar;
 pub mod external;
+mod go_regex;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;

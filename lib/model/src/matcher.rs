@@ -5,15 +5,20 @@
 //! can look values up instead of testing all of them ([`Matcher::literals`], [`Matcher::prefix`]).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use regex_syntax::hir::{Hir, HirKind};
 
+use crate::go_regex;
 use crate::labels::{LabelsRef, is_legacy_label_name, quoted};
 
 /// Most alternatives that are kept as a literal set.
 const MAX_LITERALS: usize = 10_000;
+
+/// Largest pattern, as [`size_estimate`] has it, that is compiled when it is first matched. Each unit becomes a few
+/// states of some dozen bytes, so that this is far below [`MAX_REGEX_BYTES`].
+const MAX_LAZY_SIZE: usize = 10_000;
 
 /// Largest compiled regular expression, in bytes; bounds memory and time of hostile patterns.
 const MAX_REGEX_BYTES: usize = 16 << 20;
@@ -72,8 +77,9 @@ enum Pattern {
     Anything,
     /// Matches every non-empty value (`.+`).
     AnythingNonEmpty,
-    /// A general expression, perhaps with a literal prefix.
-    General { regex: Regex, prefix: String },
+    /// A general expression, perhaps with a literal prefix. Small ones are compiled when first matched, since
+    /// parsing an expression costs far less than compiling its patterns.
+    General { source: String, regex: OnceLock<Regex>, prefix: String },
 }
 
 impl Matcher {
@@ -155,7 +161,7 @@ impl Matcher {
 impl Pattern {
     fn compile(source: &str) -> Result<Pattern, InvalidRegex> {
         let refuse = |reason: String| InvalidRegex { pattern: source.to_owned(), reason };
-        let translated = translate_go_syntax(source);
+        let translated = go_regex::translate(source);
         let hir = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
             .build()
@@ -174,8 +180,11 @@ impl Pattern {
             literals.dedup();
             return Ok(Pattern::Literals(literals));
         }
-        let regex = anchored_regex(source)?;
-        Ok(Pattern::General { regex, prefix: literal_prefix(&hir) })
+        let regex = OnceLock::new();
+        if size_estimate(&hir) > MAX_LAZY_SIZE {
+            let _ = regex.set(anchored_regex(source)?);
+        }
+        Ok(Pattern::General { source: source.to_owned(), regex, prefix: literal_prefix(&hir) })
     }
 
     fn matches(&self, value: &str) -> bool {
@@ -183,7 +192,12 @@ impl Pattern {
             Pattern::Literals(l) => l.binary_search_by(|x| x.as_str().cmp(value)).is_ok(),
             Pattern::Anything => true,
             Pattern::AnythingNonEmpty => !value.is_empty(),
-            Pattern::General { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
+            Pattern::General { source, regex, prefix } => {
+                let compile = || {
+                    anchored_regex(source).expect("a valid pattern far below the size limit: see compile()")
+                };
+                value.starts_with(prefix.as_str()) && regex.get_or_init(compile).is_match(value)
+            }
         }
     }
 }
@@ -193,52 +207,34 @@ impl Pattern {
 /// # Errors
 /// [`InvalidRegex`] when `source` is not a valid RE2 pattern, or compiles to too much.
 pub fn anchored_regex(source: &str) -> Result<Regex, InvalidRegex> {
-    regex::RegexBuilder::new(&format!("^(?s:{})$", translate_go_syntax(source)))
+    regex::RegexBuilder::new(&format!("^(?s:{})$", go_regex::translate(source)))
         .size_limit(MAX_REGEX_BYTES)
         .build()
         .map_err(|e| InvalidRegex { pattern: source.to_owned(), reason: last_line(&e.to_string()) })
 }
 
-/// Go's `\Q…\E` quoting and its literal reading of `{,n}` and of a lone `{`, in the syntax of the regex crate.
-fn translate_go_syntax(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(c) = rest.chars().next() {
-        if let Some(quoted) = rest.strip_prefix("\\Q") {
-            let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-            out.push_str(&regex::escape(literal));
-            rest = after;
-        } else if c == '\\' {
-            let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-            // A unicode class or a braced escape carries its own braces: copy it whole.
-            let end = match rest[len..].strip_prefix('{').and_then(|r| r.find('}')) {
-                Some(close) if matches!(&rest[1..len], "p" | "P" | "x") => len + close + 2,
-                _ => len,
-            };
-            out.push_str(&rest[..end]);
-            rest = &rest[end..];
-        } else if c == '{' && !is_repetition(rest) {
-            out.push_str("\\{");
-            rest = &rest[1..];
-        } else {
-            out.push(c);
-            rest = &rest[c.len_utf8()..];
-        }
-    }
-    out
-}
-
-/// Whether `s` begins with `{n}`, `{n,}` or `{n,m}`.
-fn is_repetition(s: &str) -> bool {
-    let Some(close) = s.find('}') else { return false };
-    let body = &s[1..close];
-    let (min, max) = body.split_once(',').unwrap_or((body, ""));
-    !min.is_empty() && [min, max].iter().all(|p| p.bytes().all(|b| b.is_ascii_digit()))
-}
-
 /// The last line of the regex crate's multi-line error holds the reason.
 fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
+}
+
+/// About how large the pattern gets when it is compiled: characters, ranges of classes and branches, each as often
+/// as it is repeated. Repetitions nest at most as deep as the parser allows.
+fn size_estimate(hir: &Hir) -> usize {
+    let sum = |parts: &[Hir]| parts.iter().fold(1, |n: usize, p| n.saturating_add(size_estimate(p)));
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(l) => l.0.len(),
+        // A range of characters is up to four ranges of bytes.
+        HirKind::Class(regex_syntax::hir::Class::Unicode(c)) => 4 * c.ranges().len(),
+        HirKind::Class(regex_syntax::hir::Class::Bytes(c)) => c.ranges().len(),
+        HirKind::Repetition(r) => {
+            let times = r.max.unwrap_or(r.min.saturating_add(1)).max(1) as usize;
+            size_estimate(&r.sub).saturating_add(1).saturating_mul(times)
+        }
+        HirKind::Capture(c) => size_estimate(&c.sub).saturating_add(2),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => sum(parts),
+    }
 }
 
 fn is_any_char(hir: &Hir) -> bool {
@@ -366,6 +362,10 @@ mod tests {
             ("a{2,}", "aaaa", true),
             ("\\p{Lu}x", "Éx", true),
             ("[0-9]{3}", "123", true),
+            ("\\d+", "٣", false),
+            ("\\w+", "é", false),
+            ("[\\w-]+", "a-b", true),
+            ("[a&&b]+", "&ab", true),
         ] {
             assert_eq!(regex(pattern).matches(value), want, "{pattern} on {value:?}");
             let not = Matcher::new(MatchOp::NotRegex, "l", pattern).unwrap();
