@@ -18,6 +18,9 @@ use cairn_bucket::Bucket;
 use cairn_bucket::commit::Committer;
 use cairn_bucket::ship::Shipper;
 use cairn_cluster::{ClusterOptions, Coordinator, RaftCoordinator};
+use cairn_compactor::plan::PlanConfig;
+use cairn_compactor::retention::Retention;
+use cairn_compactor::{Compactor, CompactorConfig};
 use cairn_model::storage::{Appendable, StoreApi};
 use cairn_model::tenant::TENANT_LABEL;
 use cairn_net::{Bound, Gate, HttpStack, Readiness, ServerConfig, health};
@@ -25,6 +28,7 @@ use cairn_promql::{Engine, EngineOptions};
 use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
 use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
 use cairn_runtime::{Runtime, Shutdown};
+use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
@@ -58,7 +62,8 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
         .context("cannot open the bucket")?;
     let db = open_database(&runtime, &flags, &settings, &replayed).await?;
 
-    let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks())];
+    let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
+    let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks()), Arc::new(gateway)];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
     let engine = engine(&runtime, &flags, &memory);
     let writes: Arc<dyn Appendable> = db.clone();
@@ -81,6 +86,9 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
     listeners.peer.serve(Router::new());
 
     start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());
+    if !flags.compact_disable {
+        start_compactor(&runtime, &flags, &bucket)?;
+    }
     if !flags.self_monitoring_disable {
         let (tenant, every) = (settings.default_tenant.clone(), flags.self_monitoring_interval.0);
         self_monitoring::start(&runtime, writes, tenant, addresses.http.to_string(), every);
@@ -235,6 +243,56 @@ fn start_shipping(
 ) {
     let shipper = Shipper::new(Committer::new(bucket.clone(), runtime.clone()), runtime.clone());
     Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start();
+}
+
+/// The gateway looks at the bucket in the background; until its first look it answers nothing.
+fn start_gateway(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    bucket: &Bucket,
+    memory: &MemoryBudget,
+) -> Result<BucketStore> {
+    let config = StoreConfig {
+        sync_interval: flags.sync_block_duration.0,
+        max_series: flags.query_max_series,
+        max_chunk_bytes: memory.query,
+        ..StoreConfig::new(flags.data_dir.join("store"))
+    };
+    let store =
+        BucketStore::new(bucket.clone(), runtime.clone(), config).context("cannot open the store's cache")?;
+    let running = store.clone();
+    runtime.tasks.spawn_loop("store", runtime.clock.clone(), move |shutdown| {
+        let store = running.clone();
+        async move { store.run(shutdown).await }
+    });
+    Ok(store)
+}
+
+fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket) -> Result<()> {
+    let plan = PlanConfig {
+        ranges_ms: flags.compact_levels.iter().map(|l| l.0.as_millis() as i64).collect(),
+        settle_ms: flags.compact_settle.0.as_millis() as i64,
+        ..PlanConfig::default()
+    };
+    let retention = Retention {
+        raw: flags.retention_raw.0,
+        five_minutes: flags.retention_5m.0,
+        one_hour: flags.retention_1h.0,
+    };
+    let config = CompactorConfig {
+        plan,
+        retention,
+        from_raw: flags.downsample_min_range_5m.0,
+        delete_delay: flags.delete_delay.0,
+        wait_interval: flags.compact_interval.0,
+        ..CompactorConfig::new(flags.data_dir.join("compact"))
+    };
+    let compactor = Arc::new(Compactor::new(bucket.clone(), runtime.clone(), config)?);
+    runtime.tasks.spawn_loop("compactor", runtime.clock.clone(), move |shutdown| {
+        let compactor = compactor.clone();
+        async move { compactor.run(shutdown).await }
+    });
+    Ok(())
 }
 
 fn announce(runtime: &Runtime, flags: &ServeFlags, addresses: &Addresses) -> Result<()> {

@@ -283,6 +283,52 @@ pub struct ServeFlags {
     )]
     pub compact_interval: GoDuration,
 
+    /// Spans of blocks, each a multiple of the one before; the first is what the head cuts.
+    #[arg(
+        long = "compact.levels",
+        env = "CAIRN_COMPACT_LEVELS",
+        value_delimiter = ',',
+        default_value = "2h,8h,2d,14d",
+        value_name = "DURATION,..."
+    )]
+    pub compact_levels: Vec<GoDuration>,
+
+    /// How long after a span's end late blocks are waited for before it is compacted.
+    #[arg(
+        long = "compact.settle",
+        env = "CAIRN_COMPACT_SETTLE",
+        default_value = "3h",
+        value_name = "DURATION"
+    )]
+    pub compact_settle: GoDuration,
+
+    /// How long raw blocks are kept in the bucket, 0s = for ever.
+    #[arg(
+        long = "retention.resolution-raw",
+        env = "CAIRN_RETENTION_RESOLUTION_RAW",
+        default_value = "0s",
+        value_name = "DURATION"
+    )]
+    pub retention_raw: GoDuration,
+
+    /// How long 5-minute blocks are kept in the bucket, 0s = for ever.
+    #[arg(
+        long = "retention.resolution-5m",
+        env = "CAIRN_RETENTION_RESOLUTION_5M",
+        default_value = "0s",
+        value_name = "DURATION"
+    )]
+    pub retention_5m: GoDuration,
+
+    /// How long 1-hour blocks are kept in the bucket, 0s = for ever.
+    #[arg(
+        long = "retention.resolution-1h",
+        env = "CAIRN_RETENTION_RESOLUTION_1H",
+        default_value = "0s",
+        value_name = "DURATION"
+    )]
+    pub retention_1h: GoDuration,
+
     /// How long a block that was compacted stays before it is deleted.
     #[arg(long = "delete-delay", env = "CAIRN_DELETE_DELAY", default_value = "48h", value_name = "DURATION")]
     pub delete_delay: GoDuration,

@@ -49,6 +49,7 @@ fn blocks_reach_the_bucket_are_compacted_and_answer_alone() -> Result<()> {
         "--tsdb.close-delay=1s",
         "--compact.interval=1s",
         "--compact.levels=1m,4m",
+        "--compact.settle=1s",
         "--sync-block-duration=1s",
     ];
     let args: Vec<&str> = args.iter().map(|a| a.as_ref() as &str).collect();
