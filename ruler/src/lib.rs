@@ -1,8 +1,8 @@
 //! Rules: evaluates recording and alerting rules over everything that can be read, and leaves no gap.
 //!
-//! Parts in the order a rule meets them: [`files`] and [`file`] (from disk to valid rules), [`compiled`] (ready to run),
-//! [`schedule`] (when), [`dependencies`] (what may run together), [`group`] (the running thing), [`expand`] and [`alert`]
-//! (from a result to alerts and through their lives), [`ruler`] (all groups, reload), [`api`] (what Prometheus' HTTP API
+//! Parts in the order a rule meets them: `files` and [`mod@file`] (from disk to valid rules), `compiled` (ready to run),
+//! `schedule` (when), `dependencies` (what may run together), `group` (the running thing), `expand` and [`alert`]
+//! (from a result to alerts and through their lives), `ruler` (all groups, reload), [`api`] (what Prometheus' HTTP API
 //! says of them). [`seams`] is what others have to bring.
 //!
 //! Invariants: `schedule`, `dependencies`, `alert` and `compiled` are pure; a slot that was missed or failed for a passing

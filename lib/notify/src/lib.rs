@@ -2,9 +2,9 @@
 //!
 //! The ruler hands in what it knows of each alert ([`Notifier::submit`]); every Alertmanager has an [`outbox`] of its
 //! own that keeps one row an alert until that Alertmanager has accepted it; a sender per Alertmanager empties it in
-//! batches ([`sender`]) over a [`transport`]; [`persist`] brings what was not delivered over a restart.
+//! batches (`sender`) over a `transport`; `persist` brings what was not delivered over a restart.
 //!
-//! Parts in the order an alert meets them: [`alert`] → [`outbox`] → [`sender`] → [`wire`] → [`transport`].
+//! Parts in the order an alert meets them: [`alert`] → [`outbox`] → `sender` → `wire` → `transport`.
 //!
 //! Invariant: an alert leaves an outbox only when its Alertmanager answered 2xx, refused that very alert, or a named
 //! bound was hit (which is counted). An Alertmanager that is down delays nobody else's alerts.

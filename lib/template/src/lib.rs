@@ -1,9 +1,9 @@
 //! Go's `text/template` as Prometheus rules use it: a template is parsed when rules are loaded and expanded at each
 //! evaluation, for each alert.
 //!
-//! Parts in the order a template meets them: [`lex`](lex) → [`parse`](parse) → [`ast`](ast), then at each expansion
-//! [`exec`](exec) (walks), [`eval`](eval) (pipelines), [`functions`](functions), [`gofmt`] (Go's `fmt`),
-//! [`gotime`] (Go's `time`).
+//! Parts in the order a template meets them: `lex` → `parse` → `ast`, then at each expansion
+//! `exec` (walks), `eval` (pipelines), `functions`, `gofmt` (Go's `fmt`),
+//! `gotime` (Go's `time`).
 //!
 //! Invariants: an expansion is a pure function of the template, its data and its [`Env`]; nothing a template says makes
 //! it panic, run on or grow beyond [`limits`]; messages are Go's, word for word where Go's are deterministic.

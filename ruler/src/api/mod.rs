@@ -1,6 +1,6 @@
 //! `/api/v1/rules`, `/api/v1/alerts` and `/api/v1/alertmanagers` as Prometheus answers them, with Thanos' fields.
 //!
-//! [`params`] reads what was asked, [`select`] picks from the groups, [`json`] is the shape of the answer, [`router`]
+//! [`params`] reads what was asked, [`select`] picks from the groups, [`json`] is the shape of the answer, `router`
 //! serves them. All but the router is pure, so that other front ends can use it.
 
 pub mod json;

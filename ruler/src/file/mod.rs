@@ -1,6 +1,6 @@
 //! Rule files: Prometheus' format with Thanos' `partial_response_strategy`.
 //!
-//! [`yaml`] reads a document strictly and keeps positions, [`validate`] turns it into [`RuleGroup`]s or says everything
+//! `yaml` reads a document strictly and keeps positions, `validate` turns it into [`RuleGroup`]s or says everything
 //! that is wrong with it, [`check`] reports on files the way `promtool check rules` does.
 //!
 //! Invariant: a [`RuleGroup`] is valid: every expression parses, every template parses, every name is one.

@@ -1,7 +1,7 @@
 //! A running group: its rules, what it remembers, and its loop.
 //!
-//! Parts: [`evaluate`] (one rule, once), [`tick`] (all rules of a group, once), [`restore`] (`for` over a restart),
-//! [`driver`] (the loop), [`view`] (what the APIs see).
+//! Parts: `evaluate` (one rule, once), `tick` (all rules of a group, once), `restore` (`for` over a restart),
+//! `driver` (the loop), `view` (what the APIs see).
 //!
 //! Invariants: a group's slots are evaluated in order and one at a time, so a tick never overlaps itself; nothing is
 //! written without asking whether the group is still this node's.

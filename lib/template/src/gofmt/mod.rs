@@ -1,6 +1,6 @@
 //! Go's `fmt` for the values of the template language: how a value prints by itself, `print`, `println` and `printf`.
 //!
-//! Parts: [`float`] (strconv's formatting), [`quote`](mod@quote), [`verbs`] (`printf`).
+//! Parts: [`float`] (strconv's formatting), [`quote`](mod@quote), `verbs` (`printf`).
 //! Source: <https://pkg.go.dev/fmt>.
 
 pub(crate) mod float;
