@@ -146,10 +146,10 @@ async fn recorded_ulids(bucket: &Bucket) -> Result<RecordedUlids> {
         .await?;
     let mut recorded = RecordedUlids::default();
     for (key, mut chain) in chains {
-        if !retired.contains(&key) {
-            if let Some(ulid) = chain.pop().flatten() {
-                recorded.newest.insert(ulid, key);
-            }
+        if !retired.contains(&key)
+            && let Some(ulid) = chain.pop().flatten()
+        {
+            recorded.newest.insert(ulid, key);
         }
         recorded.superseded.extend(chain.into_iter().flatten());
     }

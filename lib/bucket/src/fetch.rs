@@ -67,6 +67,9 @@ pub struct BucketView {
     pub retired: BTreeSet<String>,
 }
 
+/// A meta that was read, or why it is none.
+type ReadMeta = std::result::Result<Arc<BlockMeta>, String>;
+
 /// Looks at a bucket again and again. Cheap to clone; clones share the metas that were read.
 #[derive(Clone)]
 pub struct Fetcher {
@@ -94,7 +97,7 @@ impl Fetcher {
         let mut view = self.list().await?;
         let with_meta: Vec<Ulid> =
             view.folders.iter().filter(|(_, f)| f.has_meta()).map(|(ulid, _)| *ulid).collect();
-        let metas: Vec<(Ulid, Option<std::result::Result<Arc<BlockMeta>, String>>)> = stream::iter(with_meta)
+        let metas: Vec<(Ulid, Option<ReadMeta>)> = stream::iter(with_meta)
             .map(|ulid| async move { Ok::<_, crate::BucketError>((ulid, self.meta(ulid).await?)) })
             .buffer_unordered(METAS_IN_FLIGHT)
             .try_collect()
@@ -136,7 +139,7 @@ impl Fetcher {
     }
 
     /// `None` when there is no object; an inner error when there is one that is no meta.
-    async fn meta(&self, ulid: Ulid) -> Result<Option<std::result::Result<Arc<BlockMeta>, String>>> {
+    async fn meta(&self, ulid: Ulid) -> Result<Option<ReadMeta>> {
         if let Some(known) = self.known.lock().get(&ulid) {
             return Ok(Some(Ok(known.clone())));
         }

@@ -90,6 +90,31 @@ impl Committer {
         Err(BucketError::NoProgress { job: attempt.key.to_string(), steps: MAX_STEPS })
     }
 
+    /// Goes on with `job` if someone has recorded it: publishes what is not published and checks it. `None` when
+    /// there is no record yet.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`]; [`BucketError::GaveUp`] when the recorded block is unsound: whoever has the data
+    /// must commit it again.
+    pub async fn resume(&self, job: &Job) -> Result<Option<Committed>> {
+        match read_newest(&self.bucket, job, &job.key()).await? {
+            None => Ok(None),
+            // Records are never removed, so this finds the record again and creates none.
+            Some(_) => self.commit(job, None).await.map(Some),
+        }
+    }
+
+    /// The job whose records have that key, if there is one.
+    pub async fn job_of(&self, key: &str) -> Result<Option<Job>> {
+        let path = layout::record(key, 0);
+        let Some(bytes) = self.bucket.get(&path).await? else { return Ok(None) };
+        let job = CommitRecord::from_json(path.as_ref(), &bytes)?.job;
+        if job.key().as_str() != key {
+            return Err(BucketError::ForeignRecord { job: key.to_owned(), object: path.to_string() });
+        }
+        Ok(Some(job))
+    }
+
     /// The newest record of `job`, once its `meta.json` was seen and then every file found sound: what a replica
     /// must see before it lets go of its own copy. `None` when any of that is not so.
     pub async fn verified(&self, job: &Job) -> Result<Option<Arc<CommitRecord>>> {
