@@ -242,6 +242,7 @@ impl Db {
             rejections: std::mem::take(&mut v.refused).into_iter().map(rejection).collect(),
             refs: v.refs.clone(),
             unknown: v.unknown.clone(),
+            ..Appended::default()
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod maintain;
 pub mod metrics;
 pub mod options;
 pub mod replay;
+pub mod replay_series;
 pub mod seal;
 
 use std::path::PathBuf;

@@ -13,7 +13,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use cairn_model::TenantId;
@@ -24,6 +23,7 @@ use hashbrown::HashMap;
 use tracing::{error, info, warn};
 
 use super::journal::GenerationKey;
+use super::replay_series::{Known, Owner, SeriesById, UNDEFINED};
 use crate::error::TsdbError;
 use crate::head::Head;
 use crate::head::chunks::window_of;
@@ -35,9 +35,6 @@ use crate::wal::log::list;
 use crate::wal::record::{BatchRecord, Control, ControlKind};
 use crate::wal::replay::{Finding, Record, read_segment};
 use crate::wal::segment::{SegmentId, decode_header};
-
-/// Samples of a log series that was never defined: its frame was damaged.
-const UNDEFINED: u64 = 0;
 
 /// What a replay found.
 #[derive(Debug, Clone, Default)]
@@ -113,10 +110,9 @@ pub(super) async fn replay(
     };
     let fences = Arc::new(scan_fences(&segments, head));
     let begun = runtime.clock.monotonic();
-    let log_ids = Arc::new(AtomicU64::new(1));
     let jobs = (0..head.partitions.len()).map(|index| {
-        let (head, segments, fences, ids) = (head.clone(), segments.clone(), fences.clone(), log_ids.clone());
-        runtime.cpu.run(move || Worker::new(&head, &fences, index, &ids).run(&segments))
+        let (head, segments, fences) = (head.clone(), segments.clone(), fences.clone());
+        runtime.cpu.run(move || Worker::new(&head, &fences, index).run(&segments))
     });
     let mut contents = BTreeSet::new();
     for outcome in futures::future::join_all(jobs).await {
@@ -219,9 +215,8 @@ struct Worker<'a> {
     head: &'a Head,
     fences: &'a Fences,
     index: usize,
-    log_ids: &'a AtomicU64,
     /// Series of the present segment by log id.
-    series: HashMap<i64, Known>,
+    series: SeriesById,
     labels: Vec<u8>,
     batch: WriteBatch,
     /// Index in the record by series of the batch.
@@ -231,22 +226,13 @@ struct Worker<'a> {
     contents: BTreeSet<(u64, GenerationKey)>,
 }
 
-#[derive(Clone)]
-struct Known {
-    hash: u64,
-    labels: std::ops::Range<u32>,
-    reference: u64,
-    mine: bool,
-}
-
 impl<'a> Worker<'a> {
-    fn new(head: &'a Head, fences: &'a Fences, index: usize, log_ids: &'a AtomicU64) -> Self {
+    fn new(head: &'a Head, fences: &'a Fences, index: usize) -> Self {
         Worker {
             head,
             fences,
             index,
-            log_ids,
-            series: HashMap::new(),
+            series: SeriesById::default(),
             labels: Vec::new(),
             batch: WriteBatch::new(TenantId::default_tenant()),
             from: Vec::new(),
@@ -318,7 +304,7 @@ impl<'a> Worker<'a> {
             batch: &self.batch,
             segment: 0,
             admit: &admit,
-            next_log_id: self.log_ids,
+            next_log_id: self.head.log_ids(),
         };
         self.verdicts.reset(self.batch.series.len());
         let which: Vec<u32> = (0..self.batch.series.len() as u32).collect();
@@ -331,6 +317,7 @@ impl<'a> Worker<'a> {
         self.report.samples += self.verdicts.floats + self.verdicts.histograms;
         self.report.series += self.verdicts.created;
         self.remember_references(record, &tenant);
+        self.keep_labels(record);
     }
 
     fn define(&mut self, record: &BatchRecord, tenant: &TenantId) {
@@ -338,18 +325,21 @@ impl<'a> Worker<'a> {
             let bytes = &record.labels[range.start as usize..range.end as usize];
             let hash = LabelsRef::from_canonical(bytes).hash_with_prefix(tenant.as_str());
             let mine = self.head.partition_of(hash) == self.index;
-            let start = self.labels.len() as u32;
-            if mine {
-                self.labels.extend_from_slice(bytes);
+            let known = self.series.entry(record.ids[*index as usize]);
+            if known.owner == Owner::Nobody || known.hash != hash {
+                let owner = if mine { Owner::Me } else { Owner::Another };
+                *known = Known { hash, labels: None, reference: UNDEFINED, owner };
             }
-            let id = record.ids[*index as usize];
-            let labels = start..self.labels.len() as u32;
-            match self.series.get_mut(&id) {
-                // The same definition again: keep the reference.
-                Some(known) if known.hash == hash => self.labels.truncate(start as usize),
-                _ => {
-                    self.series.insert(id, Known { hash, labels, reference: UNDEFINED, mine });
-                }
+        }
+    }
+
+    /// Series that this record defined and gave no sample that is wanted: their labels may be needed later.
+    fn keep_labels(&mut self, record: &BatchRecord) {
+        for (index, range) in &record.definitions {
+            let known = self.series.entry(record.ids[*index as usize]);
+            if known.owner == Owner::Me && known.reference == UNDEFINED && known.labels.is_none() {
+                known.labels = Some((self.labels.len(), range.end - range.start));
+                self.labels.extend_from_slice(&record.labels[range.start as usize..range.end as usize]);
             }
         }
     }
@@ -363,14 +353,17 @@ impl<'a> Worker<'a> {
         std::mem::swap(&mut self.batch.floats.start_ms, &mut record.start_ms);
         let mut histograms = std::mem::take(&mut record.histograms).into_iter().peekable();
         let mut share = Share::new(self.head, self.fences, self.index, tenant);
+        let mut definitions = record.definitions.iter().peekable();
         let mut end = 0;
         for (i, id) in record.ids.iter().enumerate() {
+            let defined = definitions.next_if(|d| d.0 as usize == i);
             let floats = end..end + record.float_counts[i];
             end = floats.end;
-            let known = self.series.get(id);
+            let known = self.series.get(*id);
             let first_histogram = self.batch.histograms.len() as u32;
             let mut wanted = 0;
-            let mine = known.is_some_and(|k| k.mine);
+            let mine = known.owner == Owner::Me;
+            let nobody_s = known.owner == Owner::Nobody && self.index == 0;
             if mine {
                 for k in floats.clone() {
                     match share.takes(self.batch.floats.t_ms[k as usize]) {
@@ -378,7 +371,7 @@ impl<'a> Worker<'a> {
                         false => self.batch.floats.refused.push(k),
                     }
                 }
-            } else if known.is_none() && self.index == 0 {
+            } else if nobody_s {
                 self.report.undefined += u64::from(floats.end - floats.start);
             }
             while let Some((_, sample)) = histograms.next_if(|h| h.0 as usize == i) {
@@ -386,14 +379,20 @@ impl<'a> Worker<'a> {
                     let (t_ms, start_ms, value) = (sample.t_ms, sample.start_ms, sample.value);
                     self.batch.histograms.push(HistogramSample { t_ms, start_ms, value, refused: false });
                     wanted += 1;
-                } else if known.is_none() && self.index == 0 {
+                } else if nobody_s {
                     self.report.undefined += 1;
                 }
             }
-            let Some(known) = known.filter(|_| wanted > 0) else { continue };
+            if wanted == 0 {
+                continue;
+            }
             let labels = if known.reference == UNDEFINED {
                 let start = self.batch.arena.len() as u32;
-                let text = &self.labels[known.labels.start as usize..known.labels.end as usize];
+                let text = match (defined, known.labels) {
+                    (Some((_, range)), _) => &record.labels[range.start as usize..range.end as usize],
+                    (None, Some((at, len))) => &self.labels[at..at + len as usize],
+                    (None, None) => unreachable!("keep_labels() keeps what was not created"),
+                };
                 self.batch.arena.extend_from_slice(text);
                 start..self.batch.arena.len() as u32
             } else {
@@ -414,15 +413,11 @@ impl<'a> Worker<'a> {
 
     fn remember_references(&mut self, record: &BatchRecord, tenant: &Tenant) {
         for (index, reference) in self.from.iter().zip(&self.verdicts.refs) {
-            if let Some(known) = self.series.get_mut(&record.ids[*index]) {
-                known.reference = *reference;
-            }
+            self.series.entry(record.ids[*index]).reference = *reference;
         }
         for (index, exemplar) in &record.exemplars {
-            if let Some(known) = self.series.get(&record.ids[*index as usize])
-                && known.mine
-                && known.reference != UNDEFINED
-            {
+            let known = self.series.get(record.ids[*index as usize]);
+            if known.owner == Owner::Me && known.reference != UNDEFINED {
                 // Refused then is refused now; there is nobody to tell.
                 let _ = tenant.exemplars.lock().offer(known.reference, exemplar);
             }

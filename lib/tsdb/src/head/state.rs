@@ -186,6 +186,11 @@ impl Head {
         self.newest_ms.load(Ordering::Relaxed)
     }
 
+    /// Numbers of series in the log: one for the life of the process, or two series would share one.
+    pub fn log_ids(&self) -> &AtomicU64 {
+        &self.next_log_id
+    }
+
     /// Notes the time of a sample that did not come in a batch of its own.
     pub fn note_newest(&self, t_ms: i64) {
         self.newest_ms.fetch_max(t_ms, Ordering::Relaxed);

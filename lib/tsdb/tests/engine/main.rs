@@ -1,0 +1,8 @@
+//! The engine as a whole: head, log and blocks over a disk that crashes and fails.
+
+mod differential;
+mod faults;
+mod model;
+mod seal;
+mod support;
+mod wal_frames;

@@ -1,0 +1,116 @@
+//! The frame layer: a log cut at every byte, every bit flipped, and full decodes around record boundaries.
+
+use cairn_tsdb::wal::frame::{self, Event, HEADER_BYTES, Kind, Place, Scan};
+use cairn_tsdb::wal::pack::{Packer, Unpacker};
+use cairn_tsdb::wal::record::BatchRecord;
+
+const SEGMENT: u64 = 5;
+const SALT: u32 = 0xC0FF_EE11;
+
+/// A log of at least `bytes` bytes with real records; gives each frame's end.
+fn log_of(bytes: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut log, mut ends) = (Vec::new(), Vec::new());
+    let mut packer = Packer::new();
+    let mut n = 0i64;
+    while log.len() < bytes {
+        let series = 1 + n % 97;
+        let record = BatchRecord {
+            tenant: "acme".into(),
+            ids: (0..series).map(|i| i * 3 + n).collect(),
+            float_counts: vec![1; series as usize],
+            t_ms: (0..series).map(|i| 1_700_000_000_000 + n * 15_000 + i % 5).collect(),
+            values: (0..series).map(|i| (i * n) as f64 / 7.0).collect(),
+            ..BatchRecord::default()
+        };
+        let mut raw = Vec::new();
+        record.encode(&mut raw);
+        let payload = packer.pack(Kind::Batch, &raw);
+        let place =
+            Place { segment: SEGMENT, salt: SALT, sequence: ends.len() as u32, synced: log.len() as u64 };
+        frame::encode(&mut log, &payload, place);
+        ends.push(log.len());
+        n += 1;
+    }
+    (log, ends)
+}
+
+fn scan(log: &[u8]) -> Scan<'_> {
+    Scan::new(log, 0, SEGMENT, SALT)
+}
+
+#[test]
+fn a_log_cut_at_every_byte_gives_exactly_the_frames_before_the_cut() {
+    let (log, ends) = log_of(1 << 20);
+    // Scanning the whole log for each of a million cuts would take hours; a cut changes nothing before the frame
+    // that it is in, which the first part asserts, so the second part scans from that frame on.
+    let mut at = 0;
+    for (event, end) in scan(&log).zip(&ends) {
+        assert!(matches!(event, Event::Frame(f) if f.offset == at));
+        at = *end as u64;
+    }
+    assert_eq!(at, log.len() as u64);
+    let mut cuts = 0usize;
+    let mut start = 0;
+    for &end in &ends {
+        for cut in start..end {
+            let mut tail = Scan::new(&log[..cut], start, SEGMENT, SALT);
+            let damage = tail.next();
+            if cut == start {
+                assert_eq!(damage, None, "cut at {cut}");
+            } else {
+                assert_eq!(damage, Some(Event::Damage(start as u64..cut as u64)), "cut at {cut}");
+                assert_eq!(tail.next(), None);
+            }
+            cuts += 1;
+        }
+        start = end;
+    }
+    assert_eq!(cuts, log.len(), "every byte was a cut");
+}
+
+#[test]
+fn every_flipped_bit_of_64_kib_costs_its_own_frame_only() {
+    let (mut log, ends) = log_of(64 << 10);
+    let mut start = 0;
+    let mut flips = 0usize;
+    for (index, &end) in ends.iter().enumerate() {
+        for bit in start * 8..end * 8 {
+            log[bit / 8] ^= 1 << (bit % 8);
+            let mut from = Scan::new(&log, start, SEGMENT, SALT);
+            let damage = from.next();
+            assert_eq!(damage, Some(Event::Damage(start as u64..end as u64)), "bit {bit}");
+            match (from.next(), ends.get(index + 1)) {
+                (Some(Event::Frame(f)), Some(_)) => assert_eq!(f.offset, end as u64),
+                (None, None) => {}
+                (other, _) => panic!("bit {bit}: {other:?}"),
+            }
+            log[bit / 8] ^= 1 << (bit % 8);
+            flips += 1;
+        }
+        start = end;
+    }
+    assert_eq!(flips, log.len() * 8);
+}
+
+#[test]
+fn a_full_decode_around_each_record_boundary_gives_the_records_before_it() {
+    let (log, ends) = log_of(64 << 10);
+    let mut unpacker = Unpacker::new();
+    let mut record = BatchRecord::default();
+    let mut decoded = |bytes: &[u8]| -> usize {
+        let frames = scan(bytes).filter_map(|e| if let Event::Frame(f) = e { Some(f) } else { None });
+        let mut n = 0;
+        for f in frames {
+            record.decode(unpacker.unpack(&f).expect("a sound frame unpacks")).expect("and decodes");
+            n += 1;
+        }
+        n
+    };
+    for (index, &end) in ends.iter().enumerate().step_by(3) {
+        for cut in end.saturating_sub(16)..=(end + 16).min(log.len()) {
+            let whole = ends.iter().take_while(|e| **e <= cut).count();
+            assert_eq!(decoded(&log[..cut]), whole, "record {index}, cut {cut}");
+        }
+    }
+    assert!(ends.iter().all(|e| *e >= HEADER_BYTES));
+}
