@@ -52,9 +52,15 @@ impl Parser<'_> {
                 let left = self.signed_duration(sign, operand)?;
                 self.duration_operations(left, 0, OFFSET)?
             }
-            (_, Some(sign)) => {
+            (kind, Some(sign)) => {
                 let operand = self.duration_operand(OFFSET)?;
-                self.signed_duration(sign, operand)?
+                let span = span_of(sign).to(operand.span);
+                // `parse_query` shows a plus only in front of these.
+                if kind.is_callable_keyword() && self.text(sign) == "+" {
+                    DurationExpr { span, op: DurationOp::Plus(Box::new(operand)), wrapped: false }
+                } else {
+                    self.signed_duration(sign, operand)?
+                }
             }
         };
         Ok(into_arg(duration))

@@ -76,8 +76,12 @@ fn normalise_selector(selector: &mut VectorSelector) {
 fn normalise_argument(argument: &mut DurationArg) {
     if let DurationArg::Expr(e) = argument {
         normalise_duration(e);
-        // Parentheses around the whole say nothing, and printing may add them.
+        // Parentheses around the whole and a plus in front say nothing; printing may add or drop them.
         e.wrapped = false;
+        if let DurationOp::Plus(operand) = &mut e.op {
+            let operand = operand.as_ref().clone();
+            **e = operand;
+        }
     }
 }
 

@@ -241,7 +241,7 @@ impl Writer {
             None => self.raw("null"),
             Some(v) => {
                 self.unrepresentable |= !v.is_finite();
-                self.raw(PlainFloat(v));
+                self.raw(JsonNumber(v));
             }
         }
     }
@@ -270,6 +270,19 @@ impl Writer {
     }
 }
 
+/// A JSON number: with an exponent below 1e-6 and from 1e21.
+struct JsonNumber(f64);
+
+impl Display for JsonNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0.0 || (1e-6..1e21).contains(&self.0.abs()) {
+            return write!(f, "{}", self.0);
+        }
+        let text = format!("{:e}", self.0);
+        f.write_str(&if text.contains("e-") { text } else { text.replace('e', "e+") })
+    }
+}
+
 /// A JSON string.
 struct JsonString<'a>(&'a str);
 
@@ -283,7 +296,10 @@ impl Display for JsonString<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                c if c < ' ' || matches!(c, '\u{2028}' | '\u{2029}') => write!(f, "\\u{:04x}", c as u32)?,
+                // Go escapes what could end a script element.
+                c if c < ' ' || matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => {
+                    write!(f, "\\u{:04x}", c as u32)?
+                }
                 c => f.write_char(c)?,
             }
         }

@@ -7,7 +7,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::ast::Expr;
-use super::print::{AggregateHead, BinaryHead, SubquerySuffix, close_offset, open_offset};
+use super::print::{AggregateHead, BinaryHead, SubquerySuffix, close_offset, is_infinite_base, open_offset};
 
 /// Longest line that is not split.
 const MAX_LINE_BYTES: usize = 100;
@@ -48,7 +48,12 @@ fn write_expr(out: &mut String, expr: &Expr, level: usize) {
             write_block(out, &mut e.param.iter().chain([&e.expr]), level);
         }
         Expr::Binary(e) => {
-            write_expr(out, &e.lhs, level + 1);
+            if is_infinite_base(&e.lhs, e.op) {
+                indent(out, level + 1);
+                out.push_str("Inf");
+            } else {
+                write_expr(out, &e.lhs, level + 1);
+            }
             if let Some(offset) = open_offset(&e.lhs, e.op) {
                 close_offset(out, offset);
             }

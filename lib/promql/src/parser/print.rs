@@ -55,10 +55,7 @@ fn readable(quoted: String) -> String {
 /// The left side of an operator.
 fn fmt_left_side(f: &mut Formatter<'_>, lhs: &Expr, op: BinaryOp) -> fmt::Result {
     match open_offset(lhs, op) {
-        // `+Inf ^ a` would be `+(Inf ^ a)`.
-        None if op == BinaryOp::Pow && matches!(lhs, Expr::Number(n) if n.value == f64::INFINITY) => {
-            f.write_str("Inf")
-        }
+        None if is_infinite_base(lhs, op) => f.write_str("Inf"),
         None => Display::fmt(lhs, f),
         Some(offset) => {
             let mut text = lhs.to_string();
@@ -66,6 +63,11 @@ fn fmt_left_side(f: &mut Formatter<'_>, lhs: &Expr, op: BinaryOp) -> fmt::Result
             f.write_str(&text)
         }
     }
+}
+
+/// Whether `lhs` must be printed without its plus: `+Inf ^ a` would be `+(Inf ^ a)`.
+pub(super) fn is_infinite_base(lhs: &Expr, op: BinaryOp) -> bool {
+    op == BinaryOp::Pow && matches!(lhs, Expr::Number(n) if n.value == f64::INFINITY)
 }
 
 /// The offset that ends `lhs` and would take the operator `op` behind it for its own, as the one of
