@@ -1,14 +1,34 @@
 //! The engine end to end over data in memory: what the language tests do not say.
 
-mod support;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_model::Labels;
-use cairn_promql::engine::Cancel;
+use cairn_promql::engine::{Cancel, ColumnsOnly};
+use cairn_promql::memory::MemoryStore;
+use cairn_promql::parser::{Features, MAX_DEPTH, parse};
 use cairn_promql::value::{FloatPoint, SampleValue};
-use cairn_promql::{Engine, ErrorKind, QueryError, QueryOptions, QueryValue};
-use support::{MemoryStore, engine, wait};
+use cairn_promql::{Engine, EngineOptions, ErrorKind, QueryError, QueryOptions, QueryValue};
+use cairn_runtime::{CpuPool, ManualClock};
+use futures::FutureExt;
+
+/// An engine with Prometheus' defaults, changed by `edit`.
+fn engine(edit: impl FnOnce(&mut EngineOptions)) -> Engine {
+    let clock = Arc::new(ManualClock::starting_at(0));
+    let mut options = EngineOptions::new(Arc::new(ColumnsOnly), CpuPool::inline(), clock);
+    edit(&mut options);
+    Engine::new(options)
+}
+
+/// Runs a future that has nothing to wait for.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("a query in memory does not wait")
+}
+
+fn add(store: &mut MemoryStore, labels: &[(&str, &str)], samples: &[(i64, f64)]) {
+    let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
+    store.add_floats(labels, samples.iter().copied());
+}
 
 /// Three counters of two jobs, 15 s apart for an hour.
 fn store() -> MemoryStore {
@@ -16,7 +36,7 @@ fn store() -> MemoryStore {
     for (i, (job, instance)) in [("a", "1"), ("a", "2"), ("b", "1")].into_iter().enumerate() {
         let rate = (i + 1) as f64;
         let samples: Vec<_> = (0..=240).map(|n| (n * 15_000, rate * 15.0 * n as f64)).collect();
-        store.add(&[("__name__", "x_total"), ("job", job), ("instance", instance)], &samples);
+        add(&mut store, &[("__name__", "x_total"), ("job", job), ("instance", instance)], &samples);
     }
     store
 }
@@ -72,8 +92,8 @@ fn a_range_query_answers_a_matrix_in_order_of_labels() {
 #[test]
 fn names_that_go_must_leave_series_apart() {
     let mut s = MemoryStore::default();
-    s.add(&[("__name__", "a_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
-    s.add(&[("__name__", "b_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
+    add(&mut s, &[("__name__", "a_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
+    add(&mut s, &[("__name__", "b_total"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
     let e = engine(|_| {});
     for query in [r#"rate({l="1"}[5m])"#, r#"sum(rate({l="1"}[5m]))"#, r#"abs({l="1"})"#] {
         let err = wait(e.instant(&s, query, 60_000, &QueryOptions::default())).unwrap_err();
@@ -134,12 +154,7 @@ fn the_deepest_expressions_fit_a_small_stack() {
         .stack_size(2 << 20)
         .spawn(move || {
             let (e, s) = (engine(|_| {}), store());
-            let deepest = (1..=cairn_promql::parser::MAX_DEPTH)
-                .rev()
-                .find(|d| {
-                    cairn_promql::parser::parse(&deep(*d), cairn_promql::parser::Features::all()).is_ok()
-                })
-                .unwrap();
+            let deepest = (1..=MAX_DEPTH).rev().find(|d| parse(&deep(*d), Features::all()).is_ok()).unwrap();
             assert!(deepest > 300, "{deepest}");
             assert_eq!(vector(&e, &s, &deep(deepest), 60_000).len(), 3);
             let chain = vec!["x_total"; 400].join(" + ");
