@@ -202,6 +202,9 @@ pub struct Appended {
     /// (any more). Nothing of them was stored and nothing of them is in the counts above; whoever filled the
     /// batch sends them again with labels.
     pub unknown: Vec<u32>,
+    /// The batch itself, when the store has no more use for it: whoever filled it uses its memory again, which
+    /// saves a fifth of the cost of filling. `None` when the store keeps it.
+    pub spare: Option<Box<WriteBatch>>,
 }
 
 impl WriteBatch {
