@@ -61,7 +61,38 @@ impl<'a, const V2: bool> Data<'a, V2> {
     pub(crate) fn new(rest: &'a [u8]) -> Self {
         Data { reader: Reader::new(rest, TIME_SERIES) }
     }
+
+    /// Whether nothing is left.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.reader.rest().is_empty()
+    }
+
+    /// The next item if it is a float sample as nearly all are written: value, time of six bytes, in 2.0 perhaps a
+    /// start timestamp of six bytes. Anything else is left for [`Iterator::next`]. Made for the hot path.
+    #[inline(always)]
+    pub fn next_plain_float(&mut self) -> Option<FloatSample> {
+        let [0x12, len, 0x09, rest @ ..] = self.reader.rest() else { return None };
+        let (value, rest) = rest.split_first_chunk::<8>()?;
+        let [0x10, rest @ ..] = rest else { return None };
+        let (time, mut rest) = rest.split_first_chunk::<6>()?;
+        let t_ms = six_byte_varint(time)?;
+        let mut start_ms = 0;
+        if *len != PLAIN_FLOAT_LEN {
+            let [0x18, after @ ..] = rest else { return None };
+            let (start, after) = after.split_first_chunk::<6>()?;
+            if !V2 || *len != PLAIN_FLOAT_LEN + 7 {
+                return None;
+            }
+            (start_ms, rest) = (six_byte_varint(start)?, after);
+        }
+        self.reader = Reader::new(rest, TIME_SERIES);
+        Some(FloatSample { t_ms, value: f64::from_le_bytes(*value), start_ms })
+    }
 }
+
+/// Tag and value, tag and time of six bytes.
+const PLAIN_FLOAT_LEN: u8 = 9 + 7;
 
 impl<'a, const V2: bool> Iterator for Data<'a, V2> {
     type Item = Result<Datum<'a>, DecodeError>;
@@ -107,6 +138,19 @@ fn sample<const V2: bool>(bytes: &[u8]) -> Result<FloatSample, DecodeError> {
         }
     }
     sample_in_any_order::<V2>(bytes)
+}
+
+/// The number in `bytes` if it takes exactly six, as milliseconds do from 1971 to 2109.
+#[inline]
+fn six_byte_varint(bytes: &[u8; 6]) -> Option<i64> {
+    let [a, b, c, d, e, f] = *bytes;
+    let word = i64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    if word & 0x8080_8080_8080 != 0x0080_8080_8080 {
+        return None;
+    }
+    // Pairs of 7 bits, then pairs of 14, then the last.
+    let pairs = word & 0x007f_007f_007f | (word & 0x7f00_7f00_7f00) >> 1;
+    Some(pairs & 0x3fff | (pairs & 0x3fff_0000) >> 2 | (pairs & 0x3fff_0000_0000) >> 4)
 }
 
 fn sample_in_any_order<const V2: bool>(bytes: &[u8]) -> Result<FloatSample, DecodeError> {
@@ -164,6 +208,42 @@ mod tests {
     }
 
     #[test]
+    fn plain_floats_are_what_the_walk_finds() {
+        let time = |tag: u8, t: i64| {
+            let bytes = (0..6).map(|i| (t >> (7 * i)) as u8 & 0x7f | if i < 5 { 0x80 } else { 0 });
+            std::iter::once(tag).chain(bytes).collect::<Vec<u8>>()
+        };
+        let sample = |parts: &[&[u8]]| {
+            let inner = parts.concat();
+            [&[0x12, inner.len() as u8][..], &inner].concat()
+        };
+        let value = [&[0x09][..], &2.5f64.to_le_bytes()].concat();
+        let (t, start) = (time(0x10, 1_700_000_000_000), time(0x18, 1_600_000_000_000));
+        for (bytes, plain) in [
+            (sample(&[&value, &t]), true),
+            (sample(&[&value, &t, &start]), true),
+            (sample(&[&value, &t, &[0x18, 7]]), false),
+            (sample(&[&value, &[0x10, 5]]), false),
+            (sample(&[&t, &value]), false),
+            (sample(&[&value]), false),
+            (sample(&[]), false),
+        ] {
+            for cut in 0..=bytes.len() {
+                let mut fast = Data::<true>::new(&bytes[..cut]);
+                let walked = Data::<true>::new(&bytes[..cut]).next();
+                match fast.next_plain_float() {
+                    Some(s) => {
+                        assert!(matches!(walked, Some(Ok(Datum::Float(w))) if w == s) && fast.is_empty());
+                    }
+                    None => assert!(!plain || cut < bytes.len(), "{bytes:?}"),
+                }
+            }
+        }
+        // 1.0 has no start timestamp.
+        assert_eq!(Data::<false>::new(&sample(&[&value, &t, &start])).next_plain_float(), None);
+    }
+
+    #[test]
     fn a_sample_cut_anywhere_is_an_error_or_shorter() {
         let whole = [&[0x09][..], &2.5f64.to_le_bytes(), &[0x10, 0x96, 0x01]].concat();
         for cut in 0..whole.len() {
@@ -172,6 +252,18 @@ mod tests {
                 Err(e) => assert!(e.to_string().contains("Sample")),
             }
         }
+    }
+
+    #[test]
+    fn times_of_six_bytes_are_read_like_any_other() {
+        for t in [1i64 << 35, (1 << 42) - 1, 1_700_000_000_123, 0x2aa_aaaa_aaaa, 0x155_5555_5555] {
+            let bytes: Vec<u8> =
+                (0..6).map(|i| (t >> (7 * i)) as u8 & 0x7f | if i < 5 { 0x80 } else { 0 }).collect();
+            assert_eq!(six_byte_varint(bytes.first_chunk().unwrap()), Some(t));
+            assert_eq!(Reader::new(&bytes, "T").varint(), Ok(t as u64));
+        }
+        assert_eq!(six_byte_varint(&[0x80, 0x80, 0x01, 0x80, 0x80, 0x01]), None);
+        assert_eq!(six_byte_varint(&[0x80; 6]), None);
     }
 
     #[test]

@@ -118,11 +118,22 @@ impl<'a> Series<'a> {
     /// # Errors
     /// [`DecodeError`] when a length in it lies.
     pub fn region(self) -> Result<&'a [u8], DecodeError> {
-        let mut reader = Reader::new(self.bytes, TIME_SERIES);
-        while reader.rest().first() == Some(&LABEL_TAG) {
-            reader.next_field()?;
+        let mut rest = self.bytes;
+        while let [LABEL_TAG, len, after @ ..] = rest {
+            match after.split_at_checked(usize::from(*len)) {
+                Some((_, after)) if *len < 0x80 => rest = after,
+                // A long label, or damage.
+                _ => {
+                    let mut reader = Reader::new(rest, TIME_SERIES);
+                    reader.next_field()?;
+                    rest = reader.rest();
+                }
+            }
         }
-        Ok(&self.bytes[..self.bytes.len() - reader.rest().len()])
+        if rest == [LABEL_TAG] {
+            Reader::new(rest, TIME_SERIES).next_field()?;
+        }
+        Ok(&self.bytes[..self.bytes.len() - rest.len()])
     }
 
     /// All labels of the message, wherever they stand.

@@ -167,6 +167,25 @@ impl<'a> Refs<'a> {
     fn packed(bytes: &'a [u8]) -> Self {
         Refs { reader: Reader::new(bytes, TIME_SERIES) }
     }
+
+    /// Whether nothing is left.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.reader.rest().is_empty()
+    }
+
+    /// The next reference if it takes one or two bytes, as those below 16,384 do; else `None`, and nothing is
+    /// read. Made for the hot path, where an error's room on the stack costs more than the reference.
+    #[inline]
+    pub fn next_small(&mut self) -> Option<usize> {
+        let (reference, rest) = match self.reader.rest() {
+            [a, rest @ ..] if *a < 0x80 => (usize::from(*a), rest),
+            [a, b, rest @ ..] if *b < 0x80 => (usize::from(*a & 0x7f) | usize::from(*b) << 7, rest),
+            _ => return None,
+        };
+        self.reader = Reader::new(rest, TIME_SERIES);
+        Some(reference)
+    }
 }
 
 impl Iterator for Refs<'_> {

@@ -10,6 +10,9 @@ use crate::error::DecodeError;
 /// Deepest nesting of (unknown) groups that is skipped. Judgement: no sender of ours writes any.
 const MAX_GROUP_DEPTH: usize = 32;
 
+/// Wire type of messages, texts and packed lists.
+const LENGTH_DELIMITED: u8 = 2;
+
 /// Largest field number that protobuf allows.
 const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 
@@ -112,6 +115,26 @@ impl<'a> Reader<'a> {
     /// [`DecodeError`] when the bytes are no protobuf.
     #[inline]
     pub fn next_field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+        // Nearly all there is: a message or text with a tag of one byte and a length of one or two.
+        if let [tag, a, rest @ ..] = self.rest
+            && tag & 0x87 == LENGTH_DELIMITED
+            && *tag >= 8
+        {
+            let (len, rest) = match rest {
+                _ if *a < 0x80 => (usize::from(*a), rest),
+                [b, rest @ ..] if *b < 0x80 => (usize::from(*a & 0x7f) | usize::from(*b) << 7, rest),
+                _ => (usize::MAX, rest),
+            };
+            if let Some((bytes, rest)) = rest.split_at_checked(len) {
+                self.rest = rest;
+                return Ok(Some(Field { number: u32::from(tag >> 3), value: FieldValue::Bytes(bytes) }));
+            }
+        }
+        self.any_field()
+    }
+
+    #[inline(never)]
+    fn any_field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         let field = self.field();
         if field.is_err() {
             // What follows damage has no meaning.
@@ -120,7 +143,6 @@ impl<'a> Reader<'a> {
         field
     }
 
-    #[inline]
     fn field(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         while !self.rest.is_empty() {
             let (number, wire_type) = self.tag()?;

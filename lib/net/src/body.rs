@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use cairn_runtime::Clock;
 use futures::future::BoxFuture;
@@ -26,6 +26,7 @@ pub struct BodyReader {
     clock: Arc<dyn Clock>,
     deadline: Option<BoxFuture<'static, ()>>,
     timeout: Duration,
+    at_end: bool,
 }
 
 /// Why a body did not arrive.
@@ -51,7 +52,8 @@ impl From<BodyError> for ApiError {
 impl BodyReader {
     /// Reads `body`, all of which must arrive within `timeout` of the first wait.
     pub fn new(body: Body, clock: Arc<dyn Clock>, timeout: Duration) -> Self {
-        BodyReader { body, clock, deadline: None, timeout }
+        let at_end = body.is_end_stream();
+        BodyReader { body, clock, deadline: None, timeout, at_end }
     }
 
     /// The next piece, or `None` at the end. Trailers are ignored.
@@ -74,7 +76,10 @@ impl BodyReader {
                 }
             };
             match ready {
-                None => return Ok(None),
+                None => {
+                    self.at_end = true;
+                    return Ok(None);
+                }
                 Some(Err(e)) => return Err(BodyError::Broken(e.to_string())),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
@@ -83,6 +88,11 @@ impl BodyReader {
                 }
             }
         }
+    }
+
+    /// Whether all of the body has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
     }
 
     /// Reads on and throws away, [`MAX_DISCARDED_BYTES`] and [`DISCARD_TIMEOUT`] at most: a client that is still

@@ -65,6 +65,9 @@ pub enum ApiError {
     /// 503 of the query API: the evaluation took too long.
     #[error("{0}")]
     QueryTimeout(String),
+    /// Nobody waits for the answer any more: 499, as in Prometheus.
+    #[error("{0}")]
+    Canceled(String),
 }
 
 impl ApiError {
@@ -89,6 +92,7 @@ impl ApiError {
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             ApiError::Unavailable { .. } | ApiError::QueryTimeout(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Canceled(_) => CLIENT_CLOSED_REQUEST,
         }
     }
 
@@ -100,6 +104,7 @@ impl ApiError {
             ApiError::Internal(_) | ApiError::NotImplemented(_) => "internal",
             ApiError::Unavailable { .. } | ApiError::RateLimited { .. } => "unavailable",
             ApiError::QueryTimeout(_) | ApiError::RequestTimeout(_) => "timeout",
+            ApiError::Canceled(_) => "canceled",
             _ => "bad_data",
         }
     }
@@ -137,6 +142,12 @@ impl ApiError {
 }
 
 /// Pause that a client is asked for when nothing better is known. Judgement: longer than a stock sender's first
+/// nginx's status for a client that went away.
+const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => unreachable!(),
+};
+
 /// retries (30 ms doubling), shorter than its scrape interval.
 pub const DEFAULT_RETRY_AFTER_S: u32 = 2;
 
