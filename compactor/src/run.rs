@@ -370,6 +370,19 @@ impl Compactor {
                 report.downsamplings += 1;
             }
             Err(CompactError::ShuttingDown) => return Err(CompactError::ShuttingDown),
+            Err(CompactError::BadBlock { ulid, reason }) => {
+                self.metrics.quarantined.inc();
+                let now_ms = self.runtime.clock.now_ms();
+                match marks::mark_no_downsample(&self.bucket, ulid, &reason, now_ms).await {
+                    Ok(_) => {
+                        warn!(block = %ulid, reason, "block set aside: marked against downsampling");
+                        let labels = ["no-downsample-mark.json", "manual"];
+                        self.metrics.marked.with_label_values(&labels).inc();
+                        report.quarantined += 1;
+                    }
+                    Err(error) => self.note_failure(report, "marking", &error.into()),
+                }
+            }
             Err(error) => {
                 self.metrics.downsample_failures.with_label_values(&[&resolution]).inc();
                 self.note_failure(report, "downsampling", &error);

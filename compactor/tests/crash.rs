@@ -219,6 +219,27 @@ async fn damaged_blocks_are_set_aside_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_damaged_block_that_is_due_for_downsampling_is_set_aside() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (good, bad) =
+        (put_block(store.as_ref(), 1, 0, 1.0).await, put_block(store.as_ref(), 2, 48, 1.0).await);
+    store.put(&layout::in_block(bad, "chunks/000001"), "rotten".into()).await.unwrap();
+    let runtime = runtime(1);
+    let mut config = CompactorConfig::new("work".into());
+    config.from_raw = std::time::Duration::from_secs(3600);
+    config.plan.ranges_ms = vec![2 * HOUR_MS];
+    let compactor = Compactor::new(bucket(&store, &runtime), runtime.clone(), config).unwrap();
+    let report = compactor.pass(runtime.tasks.shutdown()).await;
+    assert_eq!((report.downsamplings, report.quarantined, report.failures), (1, 1, 0));
+    let view = look(&store).await;
+    assert!(view.folders[&bad].marks.contains(&MarkKind::NoDownsample));
+    let made: Vec<&BlockMeta> = live(&view).into_iter().filter(|m| m.resolution_ms() == 300_000).collect();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].compaction.sources, [good]);
+    assert_eq!(compactor.pass(runtime.tasks.shutdown()).await, Default::default());
+}
+
+#[tokio::test]
 async fn a_block_whose_meta_cannot_be_read_is_left_alone() {
     let store = five_blocks().await;
     let broken = Ulid::from_parts(1, 77);

@@ -16,10 +16,14 @@ use cairn_runtime::Disk;
 use cairn_tsdb::block::{BlockOptions, BlockReader, BlockWriter};
 use cairn_tsdb::index::SymbolSet;
 use cairn_tsdb::meta::{BlockDesc, BlockMeta, Compaction};
+use tracing::info;
 use ulid::Ulid;
 
 use crate::error::{CompactError, Result};
 use series::MergedSeries;
+
+/// A merge tells how far it is each time it has written so many series.
+const PROGRESS_SERIES: u64 = 250_000;
 
 /// What a merge did with chunks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,10 +83,14 @@ fn copy_series(
     stop: &dyn Fn() -> bool,
 ) -> Result<MergeStats> {
     let mut merged = MergedSeries::new(inputs)?;
-    let (mut out, mut stats) = (Vec::new(), MergeStats::default());
+    let (mut out, mut stats, mut series) = (Vec::new(), MergeStats::default(), 0u64);
     while let Some(labels) = merged.next()? {
         if stop() {
             return Err(CompactError::ShuttingDown);
+        }
+        series += 1;
+        if series.is_multiple_of(PROGRESS_SERIES) {
+            info!(series, "merging");
         }
         chunks::join(merged.chunks(), &mut out, &mut stats).map_err(|(input, reason)| {
             CompactError::BadBlock { ulid: inputs[input].meta().ulid, reason: format!("{labels}: {reason}") }

@@ -116,6 +116,27 @@ pub async fn mark_no_compact(
     bucket.create(&path(ulid, MarkKind::NoCompact), json(&mark)).await
 }
 
+#[derive(Serialize)]
+struct NoDownsampleMark<'a> {
+    id: String,
+    version: u32,
+    details: &'a str,
+    no_downsample_time: i64,
+    reason: &'a str,
+}
+
+/// Leaves a block out of downsampling from now on. An earlier mark stays. Thanos knows one reason only, `manual`.
+pub async fn mark_no_downsample(bucket: &Bucket, ulid: Ulid, details: &str, now_ms: i64) -> Result<Created> {
+    let mark = NoDownsampleMark {
+        id: ulid.to_string(),
+        version: VERSION,
+        details,
+        no_downsample_time: now_ms.div_euclid(1000),
+        reason: "manual",
+    };
+    bucket.create(&path(ulid, MarkKind::NoDownsample), json(&mark)).await
+}
+
 /// The deletion mark of a block, if it has one.
 ///
 /// # Errors

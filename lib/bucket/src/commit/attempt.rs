@@ -36,6 +36,10 @@ pub enum Committed {
         record: Arc<CommitRecord>,
         /// The block.
         ulid: Ulid,
+        /// Whether its files are byte for byte those of the source that was given. When not, another attempt with
+        /// other data was first: what the block does not hold must be committed under the next generation before
+        /// the local copy may go.
+        holds_source: bool,
     },
     /// The job is committed as having nothing.
     Nothing,
@@ -88,6 +92,12 @@ impl Committer {
             }
         }
         Err(BucketError::NoProgress { job: attempt.key.to_string(), steps: MAX_STEPS })
+    }
+
+    /// Whether a replica may let go of what the job's block holds: the block was verified now, or it was there once
+    /// and was deleted on purpose, which only happens to blocks that were replaced or are past retention.
+    pub async fn may_release(&self, job: &Job) -> Result<bool> {
+        Ok(is_retired(&self.bucket, &job.key()).await? || self.verified(job).await?.is_some())
     }
 
     /// Goes on with `job` if someone has recorded it: publishes what is not published and checks it. `None` when
@@ -187,8 +197,10 @@ impl Attempt<'_> {
             Step::DiscardOwn(ulid) => self.discard(ulid).await,
             Step::Done { ulid: None, .. } => return Ok(Some(Committed::Nothing)),
             Step::Done { ulid: Some(ulid), n } => {
-                info!(job = %self.key, block = %ulid, record = n, "committed");
-                return Ok(Some(Committed::Block { record: self.record().clone(), ulid }));
+                let record = self.record().clone();
+                let holds_source = self.is_source(&record).await?;
+                info!(job = %self.key, block = %ulid, record = n, holds_source, "committed");
+                return Ok(Some(Committed::Block { record, ulid, holds_source }));
             }
             Step::Retired => return Ok(Some(Committed::Retired)),
             Step::GiveUp => {
@@ -197,6 +209,15 @@ impl Attempt<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the record's files are those of the attempt's source.
+    async fn is_source(&mut self, record: &CommitRecord) -> Result<bool> {
+        let Some(source) = self.source else { return Ok(false) };
+        if self.own_files.is_empty() {
+            self.own_files = digest_files(self.runtime, source).await?;
+        }
+        Ok(self.own_files == record.files)
     }
 
     fn record(&self) -> &Arc<CommitRecord> {

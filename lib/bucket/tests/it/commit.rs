@@ -79,11 +79,23 @@ async fn a_commit_makes_one_block_and_repeating_it_changes_nothing() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let c = committer(store.clone(), 1);
     let first = c.commit(&job(), Some(&source())).await.unwrap();
-    let Committed::Block { ulid, record } = &first else { panic!("{first:?}") };
+    let Committed::Block { ulid, record, holds_source: true } = &first else { panic!("{first:?}") };
     assert_whole(store.as_ref(), *ulid).await;
     assert_eq!(c.verified(&job()).await.unwrap().as_ref(), Some(record));
     assert_eq!(c.commit(&job(), Some(&source())).await.unwrap(), first);
-    assert_eq!(c.commit(&job(), None).await.unwrap(), first, "an owner without data finds the block");
+    let without = c.commit(&job(), None).await.unwrap();
+    assert!(
+        matches!(&without, Committed::Block { ulid: u, .. } if u == ulid),
+        "an owner without data finds it"
+    );
+    assert!(c.may_release(&job()).await.unwrap());
+    let mut other = source();
+    other.files[0].content = "other data of the same window".into();
+    let found = c.commit(&job(), Some(&other)).await.unwrap();
+    assert!(
+        matches!(&found, Committed::Block { ulid: u, holds_source: false, .. } if u == ulid),
+        "who has other data learns that the block does not hold it"
+    );
     assert_eq!(folders(store).await.0.len(), 1);
 }
 
@@ -91,6 +103,7 @@ async fn a_commit_makes_one_block_and_repeating_it_changes_nothing() {
 async fn nothing_to_commit_is_committed_too() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let c = committer(store.clone(), 1);
+    assert!(!c.may_release(&job()).await.unwrap());
     assert_eq!(c.commit(&job(), None).await.unwrap(), Committed::Nothing);
     assert_eq!(c.commit(&job(), Some(&source())).await.unwrap(), Committed::Nothing, "the record decides");
     assert!(folders(store).await.0.is_empty());
@@ -194,6 +207,7 @@ async fn a_block_deleted_on_purpose_is_not_made_again() {
     assert_eq!(clean(store.clone()).await, 1);
     assert!(folders(store.clone()).await.0.is_empty());
     assert_eq!(c.commit(&job(), Some(&source())).await.unwrap(), Committed::Retired);
+    assert!(c.may_release(&job()).await.unwrap() && c.verified(&job()).await.unwrap().is_none());
     assert!(folders(store).await.0.is_empty());
 }
 
