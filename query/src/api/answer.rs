@@ -1,5 +1,7 @@
 //! The success envelope: `{"status":"success","data":…,"warnings":[…],"infos":[…]}`.
 
+use std::collections::HashSet;
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
@@ -45,7 +47,10 @@ impl IntoResponse for Answer {
     }
 }
 
-fn capped(mut notes: Vec<String>, what: &str) -> Vec<String> {
+/// Each note once, and not too many: the same one may come from several stores.
+fn capped(notes: Vec<String>, what: &str) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let mut notes: Vec<String> = notes.into_iter().filter(|n| seen.insert(n.clone())).collect();
     let more = notes.len().saturating_sub(MAX_NOTES);
     if more > 0 {
         notes.truncate(MAX_NOTES);

@@ -1,5 +1,6 @@
 //! What series there are: `/labels`, `/label/<name>/values`, `/series`.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use cairn_model::labels::Labels;
 use cairn_model::matcher::Matcher;
@@ -10,7 +11,7 @@ use super::Api;
 use super::answer::{Answer, TRUNCATED};
 use super::encode::write_list;
 use super::error::Failure;
-use super::params::{Params, invalid};
+use super::params::Params;
 use crate::json::{write_labels, write_strings};
 
 /// `/api/v1/labels`
@@ -27,9 +28,10 @@ pub async fn labels(State(api): State<Api>, request: Request) -> Result<Answer, 
 /// `/api/v1/label/<name>/values`
 pub async fn label_values(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Answer, Failure> {
+    let Path(name) = name.map_err(|_| Failure::bad_data("invalid label name: it is not UTF-8"))?;
     let p = Params::read(request).await?;
     let name = unescape_name(&name);
     if name.is_empty() {
@@ -79,10 +81,9 @@ pub fn selectors(p: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
     p.all("match[]")
         .map(|text| {
             let matchers =
-                cairn_promql::parser::parse_selector(text).map_err(|e| invalid("match[]", e.to_string()))?;
+                cairn_promql::parser::parse_selector(text).map_err(|e| Failure::bad_data(e.to_string()))?;
             if matchers.iter().all(Matcher::matches_empty) {
-                let why = "match[] must contain at least one non-empty matcher".to_owned();
-                return Err(invalid("match[]", why));
+                return Err(Failure::bad_data("match[] must contain at least one non-empty matcher"));
             }
             Ok(matchers)
         })

@@ -1,6 +1,9 @@
 //! Results of an evaluation as Prometheus' JSON.
 
+use std::time::Duration;
+
 use cairn_model::FloatHistogram;
+use cairn_promql::engine::QueryStats;
 use cairn_promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
 
 use crate::json::{write_float, write_labels, write_point, write_string, write_timestamp};
@@ -8,7 +11,7 @@ use crate::json::{write_float, write_labels, write_point, write_string, write_ti
 /// `{"resultType":…,"result":…}`, open: the caller adds `stats` or closes the brace.
 pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
     let (kind, write): (&str, &dyn Fn(&mut Vec<u8>)) = match value {
-        QueryValue::Scalar(p) => ("scalar", &|out| write_point(out, p.t_ms, p.value)),
+        QueryValue::Scalar(p) => ("scalar", &|out| write_scalar(out, p.t_ms, p.value)),
         QueryValue::String(t_ms, text) => ("string", &|out| {
             out.push(b'[');
             write_timestamp(out, *t_ms);
@@ -25,6 +28,25 @@ pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
     write(out);
 }
 
+/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` is not counted and left out.
+pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
+    let total = stats.preparation + stats.fetch + stats.evaluation;
+    let timings = serde_json::json!({
+        "evalTotalTime": total.as_secs_f64(),
+        "resultSortTime": 0.0,
+        "queryPreparationTime": (stats.preparation + stats.fetch).as_secs_f64(),
+        "innerEvalTime": stats.evaluation.as_secs_f64(),
+        "execQueueTime": queued.as_secs_f64(),
+        "execTotalTime": (queued + total).as_secs_f64(),
+    });
+    let samples = serde_json::json!({
+        "totalQueryableSamples": stats.total_queryable_samples,
+        "peakSamples": stats.peak_samples,
+    });
+    let json = serde_json::json!({ "timings": timings, "samples": samples });
+    out.extend_from_slice(json.to_string().as_bytes());
+}
+
 /// A JSON array.
 pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
@@ -35,6 +57,17 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut 
         write(out, item);
     }
     out.push(b']');
+}
+
+/// `[t,"v"]` of a scalar, which Prometheus never prints with an exponent.
+fn write_scalar(out: &mut Vec<u8>, t_ms: i64, v: f64) {
+    if v.is_finite() {
+        out.push(b'[');
+        write_timestamp(out, t_ms);
+        out.extend_from_slice(format!(",\"{v}\"]").as_bytes());
+    } else {
+        write_point(out, t_ms, v);
+    }
 }
 
 fn write_sample(out: &mut Vec<u8>, s: &VectorSample) {

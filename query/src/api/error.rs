@@ -38,11 +38,8 @@ impl From<QueryError> for Failure {
     fn from(e: QueryError) -> Self {
         let text = e.to_string();
         Failure(match e.kind() {
-            // What the parser says is about the parameter that holds the expression.
-            ErrorKind::BadData if matches!(e, QueryError::Parse(_)) => {
-                ApiError::BadRequest(format!("invalid parameter \"query\": {text}"))
-            }
-            ErrorKind::BadData => ApiError::BadRequest(text),
+            // What parser and planner say is about the parameter that holds the expression.
+            ErrorKind::BadData => ApiError::BadRequest(format!("invalid parameter \"query\": {text}")),
             ErrorKind::Execution => ApiError::Unprocessable(text),
             ErrorKind::Timeout => ApiError::QueryTimeout(text),
             ErrorKind::Canceled => ApiError::Canceled(text),

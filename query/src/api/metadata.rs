@@ -3,28 +3,23 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use cairn_model::metadata::Metadata;
-use cairn_promql::parser::{Features, parse};
+use cairn_promql::parser::parse;
 
 use super::Api;
 use super::answer::Answer;
 use super::discover::scope;
 use super::encode::write_list;
 use super::error::Failure;
-use super::params::{Params, invalid};
+use super::params::Params;
 use crate::json::{write_float, write_labels, write_string, write_timestamp};
 
 /// `/api/v1/metadata`
 pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
-    let count = |name: &str| -> Result<Option<usize>, Failure> {
-        // A negative limit is no limit, as in Prometheus.
-        let parsed = p
-            .get(name)
-            .map(|v| v.parse::<i64>().map_err(|_| invalid(name, format!("{v:?} is not a number"))));
-        Ok(parsed.transpose()?.and_then(|n| usize::try_from(n).ok()))
-    };
-    let (limit, per_metric) = (count("limit")?, count("limit_per_metric")?.filter(|n| *n > 0));
+    let (limit, per_metric) = (p.count("limit")?, p.count("limit_per_metric")?.filter(|n| *n > 0));
     let (found, warnings) = api.fanout.metadata(&scope(&p), p.get("metric")).await?;
     let mut by_metric: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
     for (metric, metadata) in found {
@@ -56,14 +51,18 @@ pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer
 }
 
 /// `/api/v1/query_exemplars`
-pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
+pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
     let p = Params::read(request).await?;
     let (start, end) = p.range()?;
-    let expr = parse(p.get("query").unwrap_or(""), Features::default())
-        .map_err(|e| invalid("query", e.to_string()))?;
+    if end < start {
+        return Err(Failure::bad_data("end timestamp must not be before start timestamp"));
+    }
+    let expr = parse(p.get("query").unwrap_or(""), api.engine.options().features)
+        .map_err(|e| Failure::bad_data(e.to_string()))?;
     let matchers: Vec<_> = expr.selectors().into_iter().map(|s| s.matchers.clone()).collect();
     if matchers.is_empty() {
-        return Ok(Answer::of(b"[]".to_vec()));
+        // An expression without series has no exemplars, not even none.
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (found, warnings) = api.fanout.exemplars(&scope(&p), &matchers, start, end).await?;
     let mut data = Vec::new();
@@ -82,5 +81,5 @@ pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result
         });
         out.push(b'}');
     });
-    Ok(Answer { data, warnings, infos: vec![] })
+    Ok(Answer { data, warnings, infos: vec![] }.into_response())
 }

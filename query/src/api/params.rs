@@ -67,7 +67,9 @@ impl Params {
     /// A time in milliseconds, or `default`.
     pub fn time(&self, name: &str, default: i64) -> Result<i64, Failure> {
         self.get(name).map_or(Ok(default), |v| {
-            parse_time(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid timestamp")))
+            let why =
+                || format!("invalid time value for '{name}': cannot parse \"{v}\" to a valid timestamp");
+            parse_time(v).ok_or_else(|| invalid(name, why()))
         })
     }
 
@@ -77,14 +79,9 @@ impl Params {
         parse_time(v).ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid timestamp")))
     }
 
-    /// A duration in milliseconds, if it is there.
-    pub fn duration(&self, name: &str) -> Result<Option<i64>, Failure> {
-        self.get(name)
-            .map(|v| {
-                parse_duration(v)
-                    .ok_or_else(|| invalid(name, format!("cannot parse \"{v}\" to a valid duration")))
-            })
-            .transpose()
+    /// A duration in nanoseconds, if it is there; the error is the reason alone.
+    pub fn duration_ns(&self, name: &str) -> Result<Option<i64>, String> {
+        self.get(name).map(parse_duration_ns).transpose()
     }
 
     /// A limit; 0 is none.
@@ -93,17 +90,27 @@ impl Params {
         match v.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(n as usize),
             Ok(_) => Err(invalid("limit", "limit must be non-negative".into())),
-            Err(_) => Err(invalid("limit", format!("strconv.Atoi: parsing \"{v}\": invalid syntax"))),
+            Err(e) => {
+                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+                let why = match e.kind() {
+                    PosOverflow | NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                Err(invalid("limit", format!("strconv.Atoi: parsing \"{v}\": {why}")))
+            }
         }
     }
 
-    /// `start` and `end`, by default everything; `end` must not be before `start`.
+    /// A number of things, as the endpoints about metadata and targets read it; a negative one is no limit.
+    pub fn count(&self, name: &str) -> Result<Option<usize>, Failure> {
+        let parsed = self.get(name).map(str::parse::<i64>).transpose();
+        let n = parsed.map_err(|_| Failure::bad_data(format!("{name} must be a number")))?;
+        Ok(n.and_then(|n| usize::try_from(n).ok()))
+    }
+
+    /// `start` and `end`, by default everything; a range that ends before it starts holds nothing.
     pub fn range(&self) -> Result<(i64, i64), Failure> {
-        let (start, end) = (self.time("start", MIN_TIME_MS)?, self.time("end", MAX_TIME_MS)?);
-        if end < start {
-            return Err(invalid("end", "end timestamp must not be before start time".into()));
-        }
-        Ok((start, end))
+        Ok((self.time("start", MIN_TIME_MS)?, self.time("end", MAX_TIME_MS)?))
     }
 }
 
@@ -136,13 +143,19 @@ pub fn parse_time(text: &str) -> Option<i64> {
     parse_rfc3339(text)
 }
 
-/// Float seconds, or `1h30m`.
-pub fn parse_duration(text: &str) -> Option<i64> {
+/// Nanoseconds of float seconds, or of `1h30m`.
+fn parse_duration_ns(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<f64>() {
-        let ms = seconds * 1000.0;
-        return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
+        let ns = seconds * 1e9;
+        if ns.is_nan() || ns.abs() >= i64::MAX as f64 {
+            return Err(format!("cannot parse \"{text}\" to a valid duration. It overflows int64"));
+        }
+        return Ok(ns as i64);
     }
-    cairn_promql::parser::duration::parse_duration(text).ok()
+    cairn_promql::parser::duration::parse_duration(text)
+        .ok()
+        .and_then(|ms| ms.checked_mul(1_000_000))
+        .ok_or_else(|| format!("cannot parse \"{text}\" to a valid duration"))
 }
 
 /// `2015-07-01T20:10:51.781Z`, or with an offset such as `+02:00`.
@@ -243,15 +256,29 @@ mod tests {
             "invalid parameter \"limit\": limit must be non-negative"
         );
         assert_eq!(
-            error(Params::of("start=2&end=1").range().map(|_| ())),
-            "invalid parameter \"end\": end timestamp must not be before start time"
+            error(Params::of("time=x").time("time", 0).map(|_| ())),
+            "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"
         );
         assert_eq!(
-            error(Params::of("time=x").time("time", 0).map(|_| ())),
-            "invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"
+            error(Params::of("limit=99999999999999999999").limit().map(|_| ())),
+            "invalid parameter \"limit\": strconv.Atoi: parsing \"99999999999999999999\": value out of range"
         );
+        assert_eq!(error(Params::of("limit=x").count("limit").map(|_| ())), "limit must be a number");
         assert_eq!(Params::of("a=1&a=2").all("a").collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(Params::of("step=1m").duration("step").unwrap(), Some(60_000));
-        assert_eq!(Params::of("step=0.5").duration("step").unwrap(), Some(500));
+    }
+
+    #[test]
+    fn durations_are_seconds_or_words() {
+        for (text, want) in [
+            ("1m", Ok(60_000_000_000)),
+            ("0.5", Ok(500_000_000)),
+            ("-1", Ok(-1_000_000_000)),
+            ("0.0001", Ok(100_000)),
+            ("1x", Err("cannot parse \"1x\" to a valid duration")),
+            ("1e12", Err("cannot parse \"1e12\" to a valid duration. It overflows int64")),
+            ("NaN", Err("cannot parse \"NaN\" to a valid duration. It overflows int64")),
+        ] {
+            assert_eq!(parse_duration_ns(text), want.map_err(str::to_owned), "{text}");
+        }
     }
 }

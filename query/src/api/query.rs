@@ -7,14 +7,16 @@ use cairn_promql::engine::{QueryOptions, QueryResult};
 
 use super::answer::{Answer, TRUNCATED};
 use super::discover::scope;
-use super::encode::write_result;
+use super::encode::{write_result, write_stats};
 use super::error::Failure;
 use super::params::{Params, invalid};
 use super::{Api, QueryApi};
 use cairn_promql::value::QueryValue;
+use tokio::sync::SemaphorePermit;
 
 /// Most points a series that a range query may ask for, as in Prometheus.
-const MAX_POINTS: i64 = 11_000;
+const MAX_POINTS: i128 = 11_000;
+const NS_PER_MS: i64 = 1_000_000;
 
 /// `/api/v1/query`
 pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
@@ -22,10 +24,10 @@ pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer,
     let (limit, t_ms) = (p.limit()?, p.time("time", api.runtime.clock.now_ms())?);
     let options = api.query_options(&p)?;
     let query = p.get("query").unwrap_or("").to_owned();
-    let slot = api.slots.acquire().await.expect("the semaphore is never closed");
+    let (slot, queued) = api.slot().await;
     let result = api.engine.instant(&api.fanout, &query, t_ms, &options).await?;
     drop(slot);
-    Ok(answer(result, limit))
+    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
 }
 
 /// `/api/v1/query_range`
@@ -36,45 +38,75 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, F
     if end < start {
         return Err(invalid("end", "end timestamp must not be before start time".into()));
     }
-    let step =
-        p.duration("step")?.ok_or_else(|| invalid("step", "cannot parse \"\" to a valid duration".into()))?;
-    if step <= 0 {
+    let step = read_step(&p, start, end)?;
+    let options = api.query_options(&p)?;
+    let query = p.get("query").unwrap_or("").to_owned();
+    let (slot, queued) = api.slot().await;
+    let result = api.engine.range(&api.fanout, &query, start, end, step, &options).await?;
+    drop(slot);
+    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
+}
+
+/// The step in milliseconds, of a range that has not too many of them.
+fn read_step(p: &Params, start: i64, end: i64) -> Result<i64, Failure> {
+    let missing = || "cannot parse \"\" to a valid duration".to_owned();
+    let step_ns = p.duration_ns("step").and_then(|step| step.ok_or_else(missing));
+    let step_ns = i128::from(step_ns.map_err(|why| invalid("step", why))?);
+    if step_ns <= 0 {
         let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(invalid("step", why.into()));
     }
-    if (end - start) / step > MAX_POINTS {
+    let range_ns = (i128::from(end) - i128::from(start)) * i128::from(NS_PER_MS);
+    if range_ns / step_ns > MAX_POINTS {
         return Err(Failure::bad_data(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let options = api.query_options(&p)?;
-    let query = p.get("query").unwrap_or("").to_owned();
-    let slot = api.slots.acquire().await.expect("the semaphore is never closed");
-    let result = api.engine.range(&api.fanout, &query, start, end, step, &options).await?;
-    drop(slot);
-    Ok(answer(result, limit))
+    // Below a millisecond there are no steps; a range so short holds one.
+    Ok((step_ns as i64 / NS_PER_MS).max(1))
+}
+
+/// `stats` with any value asks for statistics, as in Prometheus.
+fn wants_stats(p: &Params) -> bool {
+    p.get("stats").is_some()
 }
 
 impl QueryApi {
+    /// Waits for leave to evaluate; tells how long that took.
+    pub(super) async fn slot(&self) -> (SemaphorePermit<'_>, Duration) {
+        let asked = self.runtime.clock.monotonic();
+        let slot = self.slots.acquire().await.expect("the semaphore is never closed");
+        (slot, self.runtime.clock.monotonic().saturating_sub(asked))
+    }
+
     fn query_options(&self, p: &Params) -> Result<QueryOptions, Failure> {
-        let asked = p.duration("timeout")?.unwrap_or(self.options.timeout_ms);
-        let timeout = Duration::from_millis(asked.clamp(0, self.options.timeout_ms) as u64);
+        let longest_ns = self.options.timeout_ms.saturating_mul(NS_PER_MS);
+        let asked_ns = p.duration_ns("timeout").map_err(|why| invalid("timeout", why))?;
+        let timeout = Duration::from_nanos(asked_ns.unwrap_or(longest_ns).clamp(0, longest_ns) as u64);
+        let lookback_ns = p
+            .duration_ns("lookback_delta")
+            .map_err(|why| Failure::bad_data(format!("error parsing lookback delta duration: {why}")))?;
         Ok(QueryOptions {
             tenants: scope(p),
-            lookback_ms: p.duration("lookback_delta")?,
+            lookback_ms: lookback_ns.map(|ns| ns / NS_PER_MS),
             timeout: Some(timeout),
             ..QueryOptions::default()
         })
     }
 }
 
-fn answer(mut result: QueryResult, limit: usize) -> Answer {
+/// The answer, with statistics where `queued`, the time spent waiting, is given.
+fn answer(mut result: QueryResult, limit: usize, queued: Option<Duration>) -> Answer {
     let mut warnings = result.warnings;
     if limit > 0 && truncate(&mut result.value, limit) {
         warnings.push(TRUNCATED.to_owned());
     }
     let mut data = Vec::new();
     write_result(&mut data, &result.value);
+    if let Some(queued) = queued {
+        data.extend_from_slice(b",\"stats\":");
+        write_stats(&mut data, &result.stats, queued);
+    }
     data.push(b'}');
     Answer { data, warnings, infos: result.infos }
 }
