@@ -158,9 +158,10 @@ impl BucketStore {
         self.inner.metrics.last_sync.get() > 0.0
     }
 
-    /// Blocks that the store lists and can read: what a replica asks before it lets go of its own copy.
+    /// Whether the store lists the block and has not found it damaged: what a replica asks before it lets go of its
+    /// own copy. A block that a larger one contains counts: the larger one answers for it.
     pub fn lists(&self, ulid: Ulid) -> bool {
-        self.inner.blocks.read().iter().any(|b| b.ulid() == ulid)
+        self.inner.view.lock().blocks.contains_key(&ulid) && !self.inner.quarantine.lock().contains_key(&ulid)
     }
 
     /// Damaged blocks with what is wrong with them.

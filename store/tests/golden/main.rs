@@ -290,5 +290,8 @@ async fn damaged_blocks_are_quarantined_and_named_and_the_others_answer() {
         assert_eq!(count(&raw_samples(&again)), 506_598 - 1_320);
         store.sync().await.unwrap();
         assert_eq!(store.quarantined().len(), 1, "a sync does not bring it back");
+        let (bad, good) =
+            (name.parse().unwrap(), dirs[8].file_name().unwrap().to_str().unwrap().parse().unwrap());
+        assert!(!store.lists(bad) && store.lists(good), "nobody lets go of a copy for a damaged block");
     }
 }

@@ -272,7 +272,7 @@ fn every_interleaving_with_damage_keeps_the_invariants() {
 #[test]
 fn left_alone_an_attempt_ends_in_a_published_block_from_every_world() {
     // Worlds with all that can go wrong behind them: one attempt, started now, must get through.
-    let mut seen = HashSet::from([World::new(2, 1, 1)]);
+    let mut seen = HashSet::from([World::new(1, 1, 1)]);
     let mut todo: Vec<World> = seen.iter().cloned().collect();
     let mut healed = 0;
     while let Some(w) = todo.pop() {
