@@ -1,0 +1,716 @@
+//! From a decompressed request to a [`WriteBatch`]: recall or read each series, judge its samples, fill the
+//! columns.
+//!
+//! A series that [`crate::identity`] recalls goes in by reference; any other is read label by label and goes in
+//! with its labels. Samples that are refused never enter the batch. Damage ends the request, because what
+//! follows it cannot be trusted; nothing has been stored by then.
+//!
+//! Memory: the batch is charged to the request's permit as it grows, so that a request that is small on the wire
+//! and large in memory is refused before it is large.
+//!
+//! This is a hot file: a recalled series with one sample allocates nothing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cairn_model::batch::{BatchSeries, HistogramSample, RejectReason};
+use cairn_model::exemplar::Exemplar;
+use cairn_model::labels::METRIC_NAME;
+use cairn_model::metadata::{Metadata, MetricType};
+use cairn_model::{TenantId, TimestampMs, WriteBatch};
+use cairn_proto::datum::{Data, FloatSample, MetadataRefs};
+use cairn_proto::histogram::HistogramBytes;
+use cairn_proto::{Datum, DecodeError, Version, v1, v2};
+use hashbrown::HashSet;
+
+use crate::admission::{Overloaded, Permit};
+use crate::canonical::{self, RawLabels};
+use crate::identity::{Learned, NO_ENTRY, SymbolHash, View, WireKeys};
+use crate::judge::{self, TimeWindow};
+use crate::limits::TenantLimits;
+use crate::verdict::Verdicts;
+
+/// Series between two looks at the memory that the batch takes.
+const CHARGE_EVERY: usize = 256;
+/// Bytes of a series in the batch, its entry, origin and hints together.
+const SERIES_BYTES: usize = size_of::<BatchSeries>() + 16;
+/// Bytes of a float sample: time, value, perhaps start.
+const FLOAT_BYTES: usize = 24;
+/// Bytes of a symbol: its range and its hash.
+const SYMBOL_BYTES: usize = 24;
+/// Bytes of wire a series with one sample takes at least in practice; only a first guess of capacity.
+const WIRE_BYTES_PER_SERIES: usize = 64;
+
+/// Under which rules a request is read.
+#[derive(Clone)]
+pub struct Rules {
+    /// Whose request it is.
+    pub tenant: TenantId,
+    /// What the tenant may send.
+    pub limits: Arc<TenantLimits>,
+    /// Times that samples may have.
+    pub window: TimeWindow,
+    /// Names of external labels: an incoming label of such a name gives way.
+    pub external: Arc<[String]>,
+    /// Secrets of the wire keys.
+    pub keys: Arc<WireKeys>,
+}
+
+/// A request as it is sent to the store.
+pub struct Filled {
+    /// What is to be stored.
+    pub batch: WriteBatch,
+    /// What is refused, and why.
+    pub verdicts: Verdicts,
+    /// How it went, and what to do when the store has answered.
+    pub trail: Trail,
+}
+
+/// What must be known about a batch after the store has taken it.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// The entry by which each series of the batch was recalled, or [`NO_ENTRY`].
+    pub entries: Vec<u32>,
+    /// Where the message of each series stands in the decompressed body.
+    pub origins: Vec<Range<u32>>,
+    /// Wire keys of the series that were not recalled; the store's reference is missing yet.
+    pub new: Vec<Learned>,
+    /// Metadata that goes with recalled series: entry, hash and fingerprint, as [`crate::identity`] wants them.
+    pub described: Vec<(u32, u64, u32)>,
+    /// Recalled by prediction.
+    pub predicted: u64,
+    /// Recalled from the table.
+    pub found: u64,
+    /// Samples offered, refused ones included.
+    pub offered: u64,
+    /// Incoming labels that gave way to external ones.
+    pub overridden_labels: u64,
+    /// Exemplars and metadata left out because the request had too many.
+    pub left_out: u64,
+}
+
+/// Why a request cannot become a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FillError {
+    /// The bytes are no request.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The batch does not fit into the budget.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+}
+
+/// Reads `body` and fills a batch. With a `view` known series go in by reference.
+///
+/// # Errors
+/// [`FillError`]; nothing is to be stored then.
+pub fn fill(
+    version: Version,
+    body: &[u8],
+    rules: &Rules,
+    view: Option<View<'_>>,
+    permit: &mut Permit,
+) -> Result<Filled, FillError> {
+    let mut filler = Filler::new(body, rules, view, permit);
+    match version {
+        Version::V1 => filler.all_v1()?,
+        Version::V2 => {
+            let mut ranges = Vec::new();
+            let request = v2::Request::read(body, &mut ranges)?;
+            filler.all_v2(&request)?;
+        }
+    }
+    Ok(filler.finish())
+}
+
+/// Reads the series at `origins` of `body` again and fills a batch with their labels: for those that the store
+/// does not know by reference any more. Series come out in the order of `origins`, one for each.
+///
+/// # Errors
+/// [`FillError::Overloaded`].
+pub fn refill(
+    version: Version,
+    body: &[u8],
+    rules: &Rules,
+    origins: &[Range<u32>],
+    permit: &mut Permit,
+) -> Result<WriteBatch, FillError> {
+    let mut filler = Filler::new(body, rules, None, permit);
+    let mut ranges = Vec::new();
+    let request = match version {
+        Version::V1 => None,
+        Version::V2 => Some(v2::Request::read(body, &mut ranges)?),
+    };
+    for origin in origins {
+        let bytes = &body[origin.start as usize..origin.end as usize];
+        match &request {
+            None => filler.series_v1(v1::Series::from_bytes(bytes))?,
+            Some(request) => {
+                filler.series_v2(v2::Series::from_bytes(bytes), request, &Symbols::default())?;
+            }
+        }
+    }
+    let mut batch = filler.finish().batch;
+    batch.metadata.clear();
+    Ok(batch)
+}
+
+/// Hashes of the symbols of a request, empty when nothing is to be recalled.
+#[derive(Default)]
+struct Symbols {
+    hashes: Vec<SymbolHash>,
+}
+
+struct Filler<'a> {
+    body: &'a [u8],
+    rules: &'a Rules,
+    view: Option<View<'a>>,
+    permit: &'a mut Permit,
+    /// Bytes charged before: the body as it came and twice its decompressed length, one of which stands for an
+    /// ordinary batch.
+    permit_base: u64,
+    batch: WriteBatch,
+    verdicts: Verdicts,
+    trail: Trail,
+    /// Entry of the series before, from which the next is predicted.
+    last: u32,
+    /// Bytes of histograms, exemplars, metadata and symbols.
+    loose_bytes: usize,
+    /// Fingerprints of metadata that this request has brought already.
+    described: HashSet<u64>,
+}
+
+/// Ends of the columns before a series, to undo it.
+#[derive(Clone, Copy)]
+struct Mark {
+    floats: u32,
+    histograms: u32,
+    exemplars: u32,
+    arena: u32,
+}
+
+/// What the data of a series came to.
+#[derive(Default)]
+struct Taken {
+    offered: u32,
+    late_label: bool,
+    metadata: Option<MetadataRefs>,
+}
+
+impl<'a> Filler<'a> {
+    fn new(body: &'a [u8], rules: &'a Rules, view: Option<View<'a>>, permit: &'a mut Permit) -> Self {
+        let guess = body.len() / WIRE_BYTES_PER_SERIES;
+        let mut batch = WriteBatch::new(rules.tenant.clone());
+        let mut trail = Trail::default();
+        if view.is_some() {
+            batch.series.reserve(guess / 4);
+            batch.floats.t_ms.reserve(guess / 4);
+            batch.floats.value.reserve(guess / 4);
+            trail.entries.reserve(guess / 4);
+            trail.origins.reserve(guess / 4);
+        }
+        Filler {
+            body,
+            rules,
+            view,
+            permit_base: permit.bytes(),
+            permit,
+            batch,
+            verdicts: Verdicts::default(),
+            trail,
+            last: NO_ENTRY,
+            loose_bytes: 0,
+            described: HashSet::new(),
+        }
+    }
+
+    fn finish(self) -> Filled {
+        Filled { batch: self.batch, verdicts: self.verdicts, trail: self.trail }
+    }
+
+    fn all_v1(&mut self) -> Result<(), FillError> {
+        for item in v1::Request::new(self.body) {
+            match item? {
+                v1::Item::Series(series) => self.series_v1(series)?,
+                v1::Item::Metadata(m) => {
+                    self.metadata(m.family, m.metric_type, m.help, m.unit);
+                    self.charge()?;
+                }
+            }
+        }
+        self.charge()
+    }
+
+    fn all_v2(&mut self, request: &v2::Request<'_, '_>) -> Result<(), FillError> {
+        self.loose_bytes += request.symbol_count() * SYMBOL_BYTES;
+        self.charge()?;
+        let keys = &self.rules.keys;
+        let symbols = Symbols { hashes: request.symbols().map(|s| keys.of_symbol(s)).collect() };
+        for series in request.series() {
+            self.series_v2(series?, request, &symbols)?;
+        }
+        self.charge()
+    }
+
+    // -- one series of 1.0
+
+    fn series_v1(&mut self, series: v1::Series<'_>) -> Result<(), FillError> {
+        let mark = self.mark();
+        let predicted =
+            self.view.as_ref().and_then(|v| v.predict_region(self.last, series, &self.rules.keys));
+        let (entry, region_len, key) = match (predicted, &self.view) {
+            (Some(entry), Some(view)) => {
+                self.trail.predicted += 1;
+                (entry, view.region_len(entry), 0)
+            }
+            (_, view) => {
+                let region = series.region()?;
+                let key = self.rules.keys.of_region(region);
+                let found = view.as_ref().and_then(|v| v.find(self.last, key));
+                self.trail.found += u64::from(found.is_some());
+                (found.unwrap_or(NO_ENTRY), region.len(), key)
+            }
+        };
+        if entry == NO_ENTRY {
+            return self.unknown_v1(series, mark, key, region_len);
+        }
+        let taken = self.data(series.data(region_len), None, &|| canonical::describe(&raw_v1(series)))?;
+        if taken.late_label {
+            // The region was not all of the labels after all.
+            self.undo(mark);
+            return self.unknown_v1(series, mark, key, region_len);
+        }
+        self.push_known(entry, mark, series.bytes());
+        self.charge_now_and_then()
+    }
+
+    fn unknown_v1(
+        &mut self,
+        series: v1::Series<'_>,
+        mark: Mark,
+        key: u128,
+        region_len: usize,
+    ) -> Result<(), FillError> {
+        let raw = series.labels().collect::<Result<RawLabels<'_>, _>>()?;
+        let describe = || canonical::describe(&raw);
+        match self.labels(&raw) {
+            Err(reason) => {
+                let samples = count_samples(series.data(region_len))?;
+                self.refuse_series(reason, samples, describe);
+            }
+            Ok(hash) => {
+                let taken = self.data(series.data(region_len), None, &describe)?;
+                // An exemplar alone is what stock senders of 1.0 send; nothing at all is nothing.
+                if !self.is_untouched(mark) {
+                    let region_len = region_len as u32;
+                    let learned = Learned { position: 0, key, region_len, hash, store_ref: 0 };
+                    let keep = (region_len > 0 && !taken.late_label).then_some(learned);
+                    self.push_new(hash, mark, series.bytes(), keep);
+                } else {
+                    self.undo(mark);
+                }
+            }
+        }
+        self.charge_now_and_then()
+    }
+
+    // -- one series of 2.0
+
+    fn series_v2(
+        &mut self,
+        series: v2::Series<'_>,
+        request: &v2::Request<'_, '_>,
+        symbols: &Symbols,
+    ) -> Result<(), FillError> {
+        let mark = self.mark();
+        let (mut refs, refs_len) = series.leading_refs()?;
+        let mut key = self.rules.keys.of_symbols();
+        while let Some(r) = refs.next_small() {
+            if !symbols.hashes.get(r).is_some_and(|hash| key.add(*hash)) {
+                break;
+            }
+        }
+        // What ended early is damaged, beyond the symbols, or very long: no key, and a closer look.
+        let key = (refs.is_empty() && refs_len > 0).then(|| key.finish());
+        let mut entry = NO_ENTRY;
+        if let (Some(key), Some(view)) = (key, &self.view) {
+            if let Some(predicted) = view.predict_key(self.last, key) {
+                self.trail.predicted += 1;
+                entry = predicted;
+            } else if let Some(found) = view.find(self.last, key) {
+                self.trail.found += 1;
+                entry = found;
+            }
+        }
+        if entry == NO_ENTRY {
+            return self.unknown_v2(series, request, mark, key, refs_len);
+        }
+        let describe = || canonical::describe(&raw_v2(series.refs(), request).0);
+        let taken = self.data(series.data(refs_len), Some(request), &describe)?;
+        if taken.late_label {
+            self.undo(mark);
+            return self.unknown_v2(series, request, mark, None, refs_len);
+        }
+        let fingerprint = taken.metadata.map_or(0, |m| fingerprint(&m, symbols));
+        let described =
+            fingerprint != 0 && self.view.as_ref().is_some_and(|v| v.entry(entry).metadata() != fingerprint);
+        if described {
+            self.family_metadata(series, request, taken.metadata);
+        }
+        if taken.offered == 0 {
+            self.undo(mark);
+            self.refuse_series(RejectReason::NoSamples, 0, describe);
+        } else {
+            let position = self.batch.series.len();
+            self.push_known(entry, mark, series.bytes());
+            if described && let Some(pushed) = self.batch.series.get(position) {
+                self.trail.described.push((entry, pushed.hash, fingerprint));
+            }
+        }
+        self.charge_now_and_then()
+    }
+
+    fn unknown_v2(
+        &mut self,
+        series: v2::Series<'_>,
+        request: &v2::Request<'_, '_>,
+        mark: Mark,
+        key: Option<u128>,
+        refs_len: usize,
+    ) -> Result<(), FillError> {
+        if let Some(e) = series.refs().find_map(Result::err) {
+            return Err(e.into());
+        }
+        let (raw, problem) = raw_v2(series.refs(), request);
+        let describe = || canonical::describe(&raw);
+        let labels = match problem {
+            Some(why) => Err(RejectReason::InvalidLabels(why)),
+            None => self.labels(&raw),
+        };
+        match labels {
+            Err(reason) => {
+                let samples = count_samples(series.data(refs_len))?;
+                self.refuse_series(reason, samples, describe);
+            }
+            Ok(hash) => {
+                let taken = self.data(series.data(refs_len), Some(request), &describe)?;
+                self.family_metadata(series, request, taken.metadata);
+                if taken.offered == 0 {
+                    self.undo(mark);
+                    self.refuse_series(RejectReason::NoSamples, 0, describe);
+                } else if self.is_untouched(mark) {
+                    self.undo(mark);
+                } else {
+                    let learned =
+                        key.map(|key| Learned { position: 0, key, region_len: 0, hash, store_ref: 0 });
+                    self.push_new(hash, mark, series.bytes(), learned.filter(|_| !taken.late_label));
+                }
+            }
+        }
+        self.charge_now_and_then()
+    }
+
+    // -- what both versions share
+
+    /// Writes the canonical labels into the arena and gives the series' hash.
+    fn labels(&mut self, raw: &RawLabels<'_>) -> Result<u64, RejectReason> {
+        let start = self.batch.arena.len();
+        let rules = self.rules;
+        let overridden =
+            canonical::write_canonical(raw, &rules.limits, &rules.external, &mut self.batch.arena)?;
+        self.trail.overridden_labels += u64::from(overridden);
+        Ok(canonical::hash(&self.batch.arena[start..], rules.tenant.as_str()))
+    }
+
+    /// Judges and takes the samples, histograms and exemplars of a series.
+    #[inline]
+    fn data<const V2: bool>(
+        &mut self,
+        data: Data<'_, V2>,
+        request: Option<&v2::Request<'_, '_>>,
+        describe: &dyn Fn() -> String,
+    ) -> Result<Taken, FillError> {
+        let mut taken = Taken::default();
+        let mut data = data;
+        while let Some(sample) = data.next_plain_float() {
+            taken.offered += 1;
+            self.float(sample, describe);
+        }
+        for datum in data {
+            match datum? {
+                Datum::Float(sample) => {
+                    taken.offered += 1;
+                    self.float(sample, describe);
+                }
+                Datum::Histogram(bytes) => {
+                    taken.offered += 1;
+                    self.histogram(bytes, describe)?;
+                }
+                Datum::Exemplar(bytes) => self.exemplar(bytes, request, describe)?,
+                Datum::Metadata(refs) => taken.metadata = Some(refs),
+                Datum::Label => taken.late_label = true,
+            }
+        }
+        self.trail.offered += u64::from(taken.offered);
+        Ok(taken)
+    }
+
+    #[inline]
+    fn float(&mut self, sample: FloatSample, describe: &dyn Fn() -> String) {
+        if !self.rules.window.holds(sample.t_ms) {
+            return self.refuse_time(sample.t_ms, describe);
+        }
+        let floats = &mut self.batch.floats;
+        if sample.start_ms != 0 && floats.start_ms.is_empty() {
+            floats.start_ms.resize(floats.t_ms.len(), 0);
+        }
+        let starts = sample.start_ms != 0 || !floats.start_ms.is_empty();
+        floats.t_ms.push(sample.t_ms);
+        floats.value.push(sample.value);
+        if starts {
+            floats.start_ms.push(sample.start_ms);
+        }
+    }
+
+    fn histogram(
+        &mut self,
+        bytes: HistogramBytes<'_>,
+        describe: &dyn Fn() -> String,
+    ) -> Result<(), FillError> {
+        // A span of two bytes becomes one of eight.
+        self.loose_bytes += size_of::<HistogramSample>() + 256 + 4 * bytes.0.len();
+        self.charge()?;
+        let decoded = bytes.decode()?;
+        if !self.rules.window.holds(decoded.t_ms) {
+            self.refuse_time(decoded.t_ms, describe);
+            return Ok(());
+        }
+        match judge::histogram(decoded.value) {
+            Ok(value) => self.batch.histograms.push(HistogramSample {
+                t_ms: decoded.t_ms,
+                start_ms: decoded.start_ms,
+                value,
+                refused: false,
+            }),
+            Err(reason) => self.verdicts.refuse(reason, 1, Some(decoded.t_ms), describe),
+        }
+        Ok(())
+    }
+
+    fn exemplar(
+        &mut self,
+        bytes: &[u8],
+        request: Option<&v2::Request<'_, '_>>,
+        describe: &dyn Fn() -> String,
+    ) -> Result<(), FillError> {
+        if self.batch.exemplars.len() >= self.rules.limits.exemplars_per_request {
+            self.trail.left_out += 1;
+            return Ok(());
+        }
+        self.loose_bytes += size_of::<Exemplar>() + 64 + bytes.len();
+        self.charge()?;
+        let (value, t_ms, raw, problem) = match request {
+            None => {
+                let e = v1::exemplar(bytes)?;
+                (e.value, e.t_ms, e.labels.collect::<Result<RawLabels<'_>, _>>()?, None)
+            }
+            Some(request) => {
+                let e = v2::exemplar(bytes)?;
+                let (raw, problem) = raw_v2(e.refs, request);
+                (e.value, e.t_ms, raw, problem)
+            }
+        };
+        let judged = match problem {
+            Some(why) => Err(RejectReason::Exemplar(why)),
+            None if t_ms > self.rules.window.max_ms() => {
+                Err(RejectReason::Exemplar("too far in the future".to_owned()))
+            }
+            None => canonical::exemplar_labels(&raw),
+        };
+        match judged {
+            Ok(labels) => self.batch.exemplars.push(Exemplar { labels, value, t_ms }),
+            Err(reason) => self.verdicts.refuse(reason, 1, Some(t_ms), describe),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse_time(&mut self, t_ms: TimestampMs, describe: &dyn Fn() -> String) {
+        self.verdicts.refuse(self.rules.window.reason(t_ms), 1, Some(t_ms), describe);
+    }
+
+    fn refuse_series(&mut self, reason: RejectReason, samples: u32, describe: impl FnOnce() -> String) {
+        self.trail.offered += u64::from(samples);
+        self.verdicts.refuse(reason, samples, None, describe);
+    }
+
+    /// Metadata of 2.0 stands at a series and is about its family.
+    fn family_metadata(
+        &mut self,
+        series: v2::Series<'_>,
+        request: &v2::Request<'_, '_>,
+        refs: Option<MetadataRefs>,
+    ) {
+        let Some(m) = refs else { return };
+        let (raw, _) = raw_v2(series.refs(), request);
+        if let (Some(family), Some(help), Some(unit)) =
+            (raw.get(METRIC_NAME), request.symbol(m.help_ref), request.symbol(m.unit_ref))
+        {
+            self.metadata(family, MetricType::from_wire(m.metric_type), help, unit);
+        }
+    }
+
+    /// Keeps metadata that says something, once a request. Texts that are not UTF-8 are not kept.
+    fn metadata(&mut self, family: &[u8], metric_type: MetricType, help: &[u8], unit: &[u8]) {
+        let says_nothing = metric_type == MetricType::Unknown && help.is_empty() && unit.is_empty();
+        if family.is_empty() || says_nothing {
+            return;
+        }
+        let texts = [family, help, unit].map(|t| std::str::from_utf8(t).ok());
+        let [Some(family), Some(help), Some(unit)] = texts else { return };
+        let longest = self.rules.limits.label_value_bytes;
+        if [family, help, unit].iter().any(|t| t.len() > longest)
+            || self.batch.metadata.len() >= self.rules.limits.metadata_per_request
+        {
+            self.trail.left_out += 1;
+            return;
+        }
+        if !self.described.insert(self.rules.keys.of_region(family.as_bytes()) as u64) {
+            return;
+        }
+        self.loose_bytes += size_of::<(String, Metadata)>() + 48 + family.len() + help.len() + unit.len();
+        let metadata = Metadata { metric_type, unit: unit.to_owned(), help: help.to_owned() };
+        self.batch.metadata.push((family.to_owned(), metadata));
+    }
+
+    #[inline]
+    fn push_known(&mut self, entry: u32, mark: Mark, message: &[u8]) {
+        self.last = entry;
+        if self.is_untouched(mark) {
+            return;
+        }
+        let known = self.view.as_ref().expect("only a view recalls").entry(entry);
+        let series =
+            BatchSeries { known_ref: known.store_ref(), hash: known.hash(), ..self.ranges_since(mark) };
+        self.push(series, entry, message);
+    }
+
+    fn push_new(&mut self, hash: u64, mark: Mark, message: &[u8], learned: Option<Learned>) {
+        self.last = NO_ENTRY;
+        if let Some(learned) = learned.filter(|_| self.view.is_some()) {
+            let position = self.batch.series.len() as u32;
+            self.trail.new.push(Learned { position, ..learned });
+        }
+        let labels = mark.arena..self.batch.arena.len() as u32;
+        let series = BatchSeries { hash, labels, ..self.ranges_since(mark) };
+        self.push(series, NO_ENTRY, message);
+    }
+
+    #[inline]
+    fn push(&mut self, series: BatchSeries, entry: u32, message: &[u8]) {
+        self.batch.series.push(series);
+        self.trail.entries.push(entry);
+        let start = message.as_ptr().addr() - self.body.as_ptr().addr();
+        self.trail.origins.push(start as u32..(start + message.len()) as u32);
+    }
+
+    #[inline]
+    fn mark(&self) -> Mark {
+        Mark {
+            floats: self.batch.floats.t_ms.len() as u32,
+            histograms: self.batch.histograms.len() as u32,
+            exemplars: self.batch.exemplars.len() as u32,
+            arena: self.batch.arena.len() as u32,
+        }
+    }
+
+    /// Whether nothing of the series is to be stored.
+    #[inline]
+    fn is_untouched(&self, mark: Mark) -> bool {
+        let now = self.mark();
+        (now.floats, now.histograms, now.exemplars) == (mark.floats, mark.histograms, mark.exemplars)
+    }
+
+    #[inline]
+    fn ranges_since(&self, mark: Mark) -> BatchSeries {
+        let now = self.mark();
+        BatchSeries {
+            floats: mark.floats..now.floats,
+            histograms: mark.histograms..now.histograms,
+            exemplars: mark.exemplars..now.exemplars,
+            ..BatchSeries::default()
+        }
+    }
+
+    fn undo(&mut self, mark: Mark) {
+        let floats = &mut self.batch.floats;
+        floats.t_ms.truncate(mark.floats as usize);
+        floats.value.truncate(mark.floats as usize);
+        floats.start_ms.truncate(mark.floats as usize);
+        self.batch.histograms.truncate(mark.histograms as usize);
+        self.batch.exemplars.truncate(mark.exemplars as usize);
+        self.batch.arena.truncate(mark.arena as usize);
+    }
+
+    #[inline]
+    fn charge_now_and_then(&mut self) -> Result<(), FillError> {
+        if self.batch.series.len().is_multiple_of(CHARGE_EVERY) || self.loose_bytes > 0 {
+            self.charge()?;
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self) -> Result<(), FillError> {
+        let bytes = self.batch.series.len() * SERIES_BYTES
+            + self.trail.new.len() * size_of::<Learned>()
+            + self.batch.floats.t_ms.len() * FLOAT_BYTES
+            + self.batch.arena.len()
+            + self.loose_bytes;
+        let needed = (self.permit_base + bytes as u64).saturating_sub(self.body.len() as u64);
+        Ok(self.permit.grow_to(needed)?)
+    }
+}
+
+fn raw_v1(series: v1::Series<'_>) -> RawLabels<'_> {
+    series.labels().map_while(Result::ok).collect()
+}
+
+/// The labels that references name, as far as they can be read, and what is wrong with them.
+fn raw_v2<'a>(refs: v2::AllRefs<'_>, request: &v2::Request<'a, '_>) -> (RawLabels<'a>, Option<String>) {
+    let (mut raw, mut problem) = (RawLabels::default(), None);
+    let mut name: Option<&[u8]> = None;
+    for r in refs.map_while(Result::ok) {
+        let symbol = request.symbol(r).unwrap_or_else(|| {
+            let count = request.symbol_count();
+            problem.get_or_insert_with(|| format!("label reference {r} is beyond the {count} symbols"));
+            b"?"
+        });
+        match name.take() {
+            None => name = Some(symbol),
+            Some(name) => raw.push(name, symbol),
+        }
+    }
+    if name.is_some() {
+        problem.get_or_insert_with(|| "an odd number of label references".to_owned());
+    }
+    (raw, problem)
+}
+
+/// Samples of a series that is refused as a whole, in number only.
+fn count_samples<const V2: bool>(data: Data<'_, V2>) -> Result<u32, DecodeError> {
+    let mut samples = 0;
+    for datum in data {
+        samples += u32::from(matches!(datum?, Datum::Float(_) | Datum::Histogram(_)));
+    }
+    Ok(samples)
+}
+
+/// A number that changes with the metadata; 0 when there is none.
+fn fingerprint(m: &MetadataRefs, symbols: &Symbols) -> u32 {
+    let hash_of =
+        |r: u64| symbols.hashes.get(usize::try_from(r).unwrap_or(usize::MAX)).map_or(0, |(low, _)| *low);
+    let mixed = hash_of(m.help_ref)
+        ^ hash_of(m.unit_ref).rotate_left(21)
+        ^ m.metric_type.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    if *m == MetadataRefs::default() { 0 } else { (mixed as u32 ^ (mixed >> 32) as u32) | 1 }
+}

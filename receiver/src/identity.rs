@@ -1,0 +1,514 @@
+//! Which series a run of label bytes is, without reading the labels.
+//!
+//! A *wire key* is a 128-bit keyed hash of the label bytes as they came. Each known wire key has an entry with
+//! the series' hash, the store's reference, and which entry followed it last time. Senders keep their order, so
+//! the next series is *predicted*: one entry is read, which lies beside the last one, and its key compared. Only
+//! when that fails is the table asked, and only when that fails are labels read.
+//!
+//! The prediction belongs to the series, not to a connection or a place in a request: it survives requests cut
+//! elsewhere, connections used in turn, and one series more or less in between. ADR 0009 says why keys and not
+//! bytes are kept.
+//!
+//! Invariant: an entry is believed only when its whole key is equal, so a prediction can be wrong but never
+//! harmful. The store checks the reference.
+//!
+//! This is a hot file: recalling a series takes no lock of its own (one read lock a request) and allocates
+//! nothing.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use cairn_proto::v1;
+use cairn_runtime::Rng;
+use hashbrown::HashTable;
+use parking_lot::{RwLock, RwLockReadGuard};
+use xxhash_rust::xxh3::xxh3_128_with_secret;
+
+/// Stands for no entry.
+pub const NO_ENTRY: u32 = u32::MAX;
+
+/// Entries a chunk of the slab: 200 KiB, so that growing neither copies nor doubles.
+const CHUNK: usize = 4096;
+
+/// Length of a stamp of [`Identity::stamp`], in seconds. Coarse, because writing one dirties a cache line.
+const STAMP_S: u64 = 600;
+/// Stamps after which an entry that nobody sent is dropped: two hours, like a head's series.
+const IDLE_STAMPS: u32 = 12;
+/// Stamps between two sweeps.
+const SWEEP_STAMPS: u32 = 3;
+
+/// Secrets of the process, so that nobody outside can make two label sets meet.
+#[derive(Clone)]
+pub struct WireKeys {
+    region: Box<[u8; SECRET_BYTES]>,
+    symbol: Box<[u8; SECRET_BYTES]>,
+    refs: Box<[(u64, u64); MAX_KEYED_REFS]>,
+}
+
+/// References of a series of 2.0 that a key can cover: 128 labels.
+pub const MAX_KEYED_REFS: usize = 256;
+
+/// Length of XXH3's own secret.
+const SECRET_BYTES: usize = 192;
+
+/// The 128-bit hash of a symbol of 2.0, as two halves.
+pub type SymbolHash = (u64, u64);
+
+impl WireKeys {
+    /// Draws the secrets.
+    pub fn new(rng: &Rng) -> Self {
+        let secret = || {
+            let mut bytes = Box::new([0; SECRET_BYTES]);
+            bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|c| *c = rng.next_u64().to_le_bytes());
+            bytes
+        };
+        let mut refs = Box::new([(0, 0); MAX_KEYED_REFS]);
+        refs.iter_mut().for_each(|pair| *pair = (rng.next_u64(), rng.next_u64()));
+        WireKeys { region: secret(), symbol: secret(), refs }
+    }
+
+    /// The key of a label region of 1.0.
+    #[inline]
+    pub fn of_region(&self, region: &[u8]) -> u128 {
+        xxh3_128_with_secret(region, &*self.region)
+    }
+
+    /// The hash of a symbol of 2.0.
+    pub fn of_symbol(&self, symbol: &[u8]) -> SymbolHash {
+        let hash = xxh3_128_with_secret(symbol, &*self.symbol);
+        (hash as u64, (hash >> 64) as u64)
+    }
+
+    /// The key of a series of 2.0, to which the hashes of its symbols are added in order.
+    #[inline]
+    pub fn of_symbols(&self) -> SymbolsKey<'_> {
+        SymbolsKey { secret: &self.refs, sum: 0, len: 0 }
+    }
+}
+
+/// Sums up a key from the hashes of symbols: the universal hash NH (Black et al., UMAC, 1999) over words that are
+/// keyed hashes already, with a secret of its own for every place, so that the order counts.
+pub struct SymbolsKey<'k> {
+    secret: &'k [(u64, u64); MAX_KEYED_REFS],
+    sum: u128,
+    len: usize,
+}
+
+impl SymbolsKey<'_> {
+    /// Adds the next symbol; `false` when there are more than a key can cover.
+    #[inline]
+    pub fn add(&mut self, (low, high): SymbolHash) -> bool {
+        let Some((a, b)) = self.secret.get(self.len) else { return false };
+        let product = u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b));
+        self.sum = self.sum.wrapping_add(product);
+        self.len += 1;
+        true
+    }
+
+    /// The key.
+    #[inline]
+    pub fn finish(&self) -> u128 {
+        // Spreads the sum over all bits, one to one, because the table takes the low ones.
+        const ODD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+        let sum = self.sum.wrapping_add(self.len as u128);
+        (sum ^ sum >> 64).wrapping_mul(ODD)
+    }
+}
+
+/// What one tenant's senders have sent.
+pub struct Identity {
+    table: RwLock<Table>,
+    max_entries: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    index: HashTable<u32>,
+    chunks: Vec<Vec<Entry>>,
+    free: Vec<u32>,
+    swept: u32,
+}
+
+/// A known wire key; 48 bytes of content.
+#[derive(Debug)]
+pub struct Entry {
+    key: u128,
+    hash: u64,
+    store_ref: AtomicU64,
+    /// Length of the label region, 0 for 2.0.
+    region_len: u32,
+    next: AtomicU32,
+    seen: AtomicU32,
+    /// Fingerprint of the metadata that was stored last, 0 = none.
+    metadata: AtomicU32,
+}
+
+impl Entry {
+    /// xxHash64 of tenant and labels.
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The store's reference.
+    #[inline]
+    pub fn store_ref(&self) -> u64 {
+        self.store_ref.load(Relaxed)
+    }
+
+    /// Fingerprint of the metadata that was stored last.
+    pub fn metadata(&self) -> u32 {
+        self.metadata.load(Relaxed)
+    }
+}
+
+/// A wire key to remember.
+#[derive(Debug, Clone, Copy)]
+pub struct Learned {
+    /// Index of the series in its request.
+    pub position: u32,
+    /// Its wire key.
+    pub key: u128,
+    /// Length of the label region, 0 for 2.0.
+    pub region_len: u32,
+    /// xxHash64 of tenant and labels.
+    pub hash: u64,
+    /// The store's reference.
+    pub store_ref: u64,
+}
+
+impl Identity {
+    /// Knows nothing; keeps `max_entries` at most.
+    pub fn new(max_entries: usize) -> Self {
+        Identity { table: RwLock::default(), max_entries: max_entries.min(NO_ENTRY as usize) }
+    }
+
+    /// The stamp of a moment of monotonic time.
+    pub fn stamp(now: std::time::Duration) -> u32 {
+        (now.as_secs() / STAMP_S) as u32 + 1
+    }
+
+    /// Opens the table for one request.
+    pub fn view(&self, stamp: u32) -> View<'_> {
+        View { table: self.table.read(), stamp }
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.table.read().index.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets everything: limits have changed, so that every series must be judged again.
+    pub fn clear(&self) {
+        *self.table.write() = Table::default();
+    }
+
+    /// Remembers the new series of a request. `entries` names the entry of each of its series in order,
+    /// [`NO_ENTRY`] where there was none, and is completed; neighbours become each other's predictions.
+    pub fn learn(&self, new: &[Learned], entries: &mut [u32], stamp: u32) {
+        if new.is_empty() {
+            return;
+        }
+        let mut table = self.table.write();
+        table.sweep_if_due(stamp, new.len(), self.max_entries);
+        for learned in new {
+            let entry = table.insert(learned, stamp);
+            entries[learned.position as usize] = entry;
+        }
+        for learned in new {
+            let at = learned.position as usize;
+            if at > 0 {
+                table.link(entries[at - 1], entries[at]);
+            }
+            if let Some(&next) = entries.get(at + 1) {
+                table.link(entries[at], next);
+            }
+        }
+    }
+
+    /// Notes other references of known series, because the store had forgotten the old ones. An entry whose
+    /// hash is another by now is left alone.
+    pub fn renew(&self, renewed: impl Iterator<Item = (u32, u64, u64)>) {
+        let table = self.table.read();
+        for (entry, hash, store_ref) in renewed {
+            if let Some(e) = table.get(entry).filter(|e| e.hash == hash) {
+                e.store_ref.store(store_ref, Relaxed);
+            }
+        }
+    }
+
+    /// Notes the metadata that was stored with series: `(entry, hash, fingerprint)`.
+    pub fn describe(&self, described: impl Iterator<Item = (u32, u64, u32)>) {
+        let table = self.table.read();
+        for (entry, hash, fingerprint) in described {
+            if let Some(e) = table.get(entry).filter(|e| e.hash == hash) {
+                e.metadata.store(fingerprint, Relaxed);
+            }
+        }
+    }
+}
+
+/// The table, open for one request.
+pub struct View<'a> {
+    table: RwLockReadGuard<'a, Table>,
+    stamp: u32,
+}
+
+impl View<'_> {
+    /// The entry that is likely to come after `last`.
+    #[inline]
+    fn predicted(&self, last: u32) -> Option<(u32, &Entry)> {
+        let next = self.table.get(last)?.next.load(Relaxed);
+        Some((next, self.table.get(next)?))
+    }
+
+    /// Predicts the series after `last` and checks the prediction against the label bytes of 1.0.
+    #[inline]
+    pub fn predict_region(&self, last: u32, series: v1::Series<'_>, keys: &WireKeys) -> Option<u32> {
+        let (id, entry) = self.predicted(last)?;
+        let region = series.region_of_len(entry.region_len as usize)?;
+        (!region.is_empty() && keys.of_region(region) == entry.key).then(|| self.sent(id, entry))
+    }
+
+    /// Predicts the series after `last` and checks the prediction against its key.
+    #[inline]
+    pub fn predict_key(&self, last: u32, key: u128) -> Option<u32> {
+        let (id, entry) = self.predicted(last)?;
+        (entry.key == key).then(|| self.sent(id, entry))
+    }
+
+    /// Finds a key and predicts it after `last` from now on.
+    pub fn find(&self, last: u32, key: u128) -> Option<u32> {
+        let id = *self.table.index.find(key as u64, |&id| self.table.entry(id).key == key)?;
+        self.table.link(last, id);
+        Some(self.sent(id, self.table.entry(id)))
+    }
+
+    /// The entry that a recall gave.
+    #[inline]
+    pub fn entry(&self, id: u32) -> &Entry {
+        self.table.entry(id)
+    }
+
+    /// Length of the label region of an entry.
+    #[inline]
+    pub fn region_len(&self, id: u32) -> usize {
+        self.table.entry(id).region_len as usize
+    }
+
+    #[inline]
+    fn sent(&self, id: u32, entry: &Entry) -> u32 {
+        if entry.seen.load(Relaxed) != self.stamp {
+            entry.seen.store(self.stamp, Relaxed);
+        }
+        id
+    }
+}
+
+impl Table {
+    #[inline]
+    fn get(&self, id: u32) -> Option<&Entry> {
+        self.chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)
+    }
+
+    #[inline]
+    fn entry(&self, id: u32) -> &Entry {
+        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+    }
+
+    #[inline]
+    fn link(&self, from: u32, to: u32) {
+        if to != NO_ENTRY
+            && let Some(entry) = self.get(from)
+        {
+            entry.next.store(to, Relaxed);
+        }
+    }
+
+    fn insert(&mut self, learned: &Learned, stamp: u32) -> u32 {
+        let key = learned.key;
+        if let Some(&id) = self.index.find(key as u64, |&id| self.entry(id).key == key) {
+            self.entry(id).store_ref.store(learned.store_ref, Relaxed);
+            return id;
+        }
+        let entry = Entry {
+            key,
+            hash: learned.hash,
+            store_ref: AtomicU64::new(learned.store_ref),
+            region_len: learned.region_len,
+            next: AtomicU32::new(NO_ENTRY),
+            seen: AtomicU32::new(stamp),
+            metadata: AtomicU32::new(0),
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.chunks[id as usize / CHUNK][id as usize % CHUNK] = entry;
+                id
+            }
+            None => {
+                if self.chunks.last().is_none_or(|c| c.len() == CHUNK) {
+                    self.chunks.push(Vec::with_capacity(CHUNK));
+                }
+                let id = (self.chunks.len() - 1) * CHUNK + self.chunks[self.chunks.len() - 1].len();
+                self.chunks.last_mut().expect("pushed above").push(entry);
+                id as u32
+            }
+        };
+        let chunks = &self.chunks;
+        let hash_of = |&id: &u32| chunks[id as usize / CHUNK][id as usize % CHUNK].key as u64;
+        self.index.insert_unique(key as u64, id, hash_of);
+        id
+    }
+
+    /// Makes room for `coming` entries: drops those that nobody sent for long, and everything when that is not
+    /// enough.
+    fn sweep_if_due(&mut self, stamp: u32, coming: usize, max_entries: usize) {
+        let full = self.index.len() + coming > max_entries;
+        if full || stamp >= self.swept.saturating_add(SWEEP_STAMPS) {
+            self.swept = stamp;
+            let Table { index, chunks, free, .. } = self;
+            index.retain(|&mut id| {
+                let entry = &mut chunks[id as usize / CHUNK][id as usize % CHUNK];
+                let keep = entry.seen.load(Relaxed).saturating_add(IDLE_STAMPS) >= stamp;
+                if !keep {
+                    // Predictions may still lead here: nothing has this key and this length.
+                    (entry.key, entry.region_len) = (0, u32::MAX);
+                    free.push(id);
+                }
+                keep
+            });
+        }
+        if self.index.len() + coming > max_entries {
+            *self = Table { swept: stamp, ..Table::default() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(position: u32, key: u128) -> Learned {
+        Learned { position, key, region_len: 0, hash: key as u64, store_ref: key as u64 }
+    }
+
+    /// Sends series by key, as the receiver does; gives how many were predicted, found and new.
+    fn send(identity: &Identity, keys: &[u128], stamp: u32) -> (usize, usize, usize) {
+        let (mut predicted, mut found, mut new) = (0, 0, Vec::new());
+        let mut entries = Vec::new();
+        {
+            let view = identity.view(stamp);
+            let mut last = NO_ENTRY;
+            for (i, &key) in keys.iter().enumerate() {
+                let id = if let Some(id) = view.predict_key(last, key) {
+                    predicted += 1;
+                    id
+                } else if let Some(id) = view.find(last, key) {
+                    found += 1;
+                    id
+                } else {
+                    new.push(learned(i as u32, key));
+                    NO_ENTRY
+                };
+                if id != NO_ENTRY {
+                    assert_eq!(view.entry(id).store_ref(), key as u64, "another series was recalled");
+                }
+                entries.push(id);
+                last = id;
+            }
+        }
+        identity.learn(&new, &mut entries, stamp);
+        (predicted, found, new.len())
+    }
+
+    #[test]
+    fn an_order_that_is_kept_is_predicted() {
+        let identity = Identity::new(1 << 20);
+        let keys: Vec<u128> = (1..=10_000).collect();
+        assert_eq!(send(&identity, &keys, 1), (0, 0, 10_000));
+        assert_eq!(send(&identity, &keys, 1), (9_999, 1, 0));
+        // Requests cut elsewhere: only their first series is looked up.
+        assert_eq!(send(&identity, &keys[500..], 1), (9_499, 1, 0));
+        // One series more in the middle: it and the one behind it.
+        let with_one_more: Vec<u128> = [&keys[..100], &[77_777], &keys[100..]].concat();
+        assert_eq!(send(&identity, &with_one_more, 1), (9_998, 2, 1));
+        assert_eq!(send(&identity, &with_one_more, 1), (10_000, 1, 0));
+    }
+
+    #[test]
+    fn a_shuffled_order_is_found() {
+        let identity = Identity::new(1 << 20);
+        let keys: Vec<u128> = (1..=1000).collect();
+        send(&identity, &keys, 1);
+        let shuffled: Vec<u128> = (0..1000).map(|i| (i * 387 % 1000) + 1).collect();
+        let (predicted, found, new) = send(&identity, &shuffled, 1);
+        assert_eq!((predicted + found, new), (1000, 0));
+        assert_eq!(send(&identity, &shuffled, 1), (999, 1, 0), "and predicted the next time");
+    }
+
+    #[test]
+    fn the_same_new_series_twice_is_one_entry() {
+        let identity = Identity::new(100);
+        send(&identity, &[1, 2, 1, 2], 1);
+        assert_eq!(identity.len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_sends_is_dropped_and_its_place_used_again() {
+        let identity = Identity::new(1 << 20);
+        send(&identity, &[1, 2, 3], 1);
+        send(&identity, &[1], IDLE_STAMPS);
+        assert_eq!(send(&identity, &[4], IDLE_STAMPS + 2), (0, 0, 1));
+        assert_eq!(identity.len(), 2, "1 and 4 are left");
+        let places: usize = identity.table.read().chunks.iter().map(Vec::len).sum();
+        assert_eq!(places, 3);
+        // A prediction into a place that has a new owner is not believed.
+        assert_eq!(send(&identity, &[1, 2], IDLE_STAMPS + 2), (0, 1, 1));
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let identity = Identity::new(100);
+        for round in 0..50u128 {
+            let keys: Vec<u128> = (round * 60 + 1..=round * 60 + 60).collect();
+            send(&identity, &keys, 1);
+            assert!(identity.len() <= 100);
+        }
+    }
+
+    #[test]
+    fn renewed_references_are_used_and_strangers_left_alone() {
+        let identity = Identity::new(100);
+        send(&identity, &[1, 2], 1);
+        let id = identity.view(1).find(NO_ENTRY, 1).unwrap();
+        identity.renew([(id, 1, 55), (1 - id, 999, 66), (50_000, 1, 77)].into_iter());
+        let view = identity.view(1);
+        assert_eq!(view.entry(id).store_ref(), 55);
+        assert_eq!(view.entry(1 - id).store_ref(), 2);
+    }
+
+    #[test]
+    fn keys_depend_on_the_process() {
+        let (a, b) = (WireKeys::new(&Rng::from_seed(1)), WireKeys::new(&Rng::from_seed(2)));
+        assert_ne!(a.of_region(b"x"), b.of_region(b"x"));
+        assert_eq!(a.of_region(b"x"), WireKeys::new(&Rng::from_seed(1)).of_region(b"x"));
+        let (low, high) = a.of_symbol(b"x");
+        assert_ne!(u128::from(high) << 64 | u128::from(low), a.of_region(b"x"), "uses are apart");
+        let key = |texts: &[&str]| {
+            let mut key = a.of_symbols();
+            assert!(texts.iter().all(|t| key.add(a.of_symbol(t.as_bytes()))));
+            key.finish()
+        };
+        assert_eq!(key(&["a", "b"]), key(&["a", "b"]));
+        let different =
+            [key(&[]), key(&["a"]), key(&["b"]), key(&["a", "b"]), key(&["b", "a"]), key(&["ab"])];
+        assert_eq!(different.iter().collect::<std::collections::HashSet<_>>().len(), different.len());
+        let mut full = a.of_symbols();
+        assert!((0..MAX_KEYED_REFS).all(|_| full.add((1, 1))) && !full.add((1, 1)));
+        assert_eq!(std::mem::size_of::<Entry>(), 48);
+    }
+}

@@ -1,0 +1,145 @@
+//! Bodies larger than they look, and more of them than fit.
+
+use axum::body::Body;
+use bytes::Bytes;
+use cairn_proto::encode::snappy_block;
+use cairn_receiver::ReceiverConfig;
+use futures::StreamExt;
+
+use crate::harness::*;
+
+const USED: &str = "cairn_receive_admission_used_bytes";
+
+/// A snappy block of a few bytes that claims `len`.
+fn claim(mut len: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while len >= 0x80 {
+        bytes.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    bytes.push(len as u8);
+    bytes
+}
+
+#[tokio::test]
+async fn a_body_that_claims_too_much_is_413_and_takes_nothing() {
+    let h = Harness::new();
+    for len in [(128 << 20) + 1, 256 << 20, 1 << 30, u64::from(u32::MAX)] {
+        let answer = h.post("/api/v1/write", V2, claim(len)).await;
+        assert_eq!(answer.status, 413, "{len}");
+        assert!(
+            answer.text.contains(&format!("{len} bytes decompressed: limit 134217728")),
+            "{}",
+            answer.text
+        );
+        assert_eq!(answer.written(), Some([0, 0, 0]));
+    }
+    assert_eq!(
+        h.post("/api/v1/write", V1, claim(128 << 20)).await.status,
+        400,
+        "as large as may be, and a lie"
+    );
+    assert_eq!(h.metric(USED), 0.0);
+}
+
+#[tokio::test]
+async fn a_body_without_length_is_cut_off_at_the_limit() {
+    let h = Harness::with(ReceiverConfig::default().within(16 << 20));
+    let pieces =
+        futures::stream::repeat(Bytes::from(vec![0; 64 << 10])).take(200).map(Ok::<_, std::io::Error>);
+    let request = post("/api/v1/write", V1).body(Body::from_stream(pieces)).unwrap();
+    let answer = h.ask(request).await;
+    assert_eq!((answer.status, h.metric(USED)), (413, 0.0), "{}", answer.text);
+    // All of it was read, so that the client could finish and read the answer.
+    assert_eq!(answer.header("connection"), None);
+}
+
+#[tokio::test]
+async fn a_refused_body_that_does_not_end_closes_the_connection() {
+    let h = Harness::new();
+    let pieces = futures::stream::repeat(Bytes::from(vec![0; 1 << 20])).map(Ok::<_, std::io::Error>);
+    let request = post("/api/v1/write", "text/plain").body(Body::from_stream(pieces)).unwrap();
+    let answer = h.ask(request).await;
+    assert_eq!((answer.status, answer.header("connection")), (415, Some("close")));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_our_word_is_told_no_without_its_body() {
+    let h = Harness::new();
+    let body =
+        Body::from_stream(futures::stream::poll_fn(|_| -> std::task::Poll<Option<std::io::Result<Bytes>>> {
+            panic!("the body was asked for")
+        }));
+    let request = post("/api/v1/write", "text/plain").header("expect", "100-continue").body(body).unwrap();
+    assert_eq!(h.ask(request).await.status, 415);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_budget_are_503_and_come_in_later() {
+    let h = Harness::with(ReceiverConfig::default().within(8 << 20));
+    *h.store.stuck.lock() = true;
+    // Each takes a quarter of the budget and stays.
+    let big = || {
+        let padding = [&[0x7a, 0x80, 0x80, 0x40][..], &vec![0; 1 << 20]].concat();
+        let mut body = cairn_proto::encode::encode_v1(&cairn_proto::encode::WriteRequest {
+            series: vec![series("m")],
+            ..Default::default()
+        });
+        body.extend(padding);
+        snappy_block(&body)
+    };
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(h.post("/api/v1/write", V1, big()))).collect();
+    for request in &mut waiting {
+        assert!(futures::poll!(request).is_pending());
+    }
+    assert!(
+        h.metric(USED) > f64::from(6 << 20) && h.metric(USED) <= f64::from(8 << 20),
+        "{}",
+        h.metric(USED)
+    );
+    let refused = h.post("/api/v1/write", V1, big()).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+    assert!(refused.text.contains("cannot take in more requests now"), "{}", refused.text);
+    assert_eq!(h.metric("cairn_receive_admission_refused_total"), 1.0);
+    drop(waiting);
+    assert_eq!(h.metric(USED), 0.0, "a client that goes away gives its share back");
+    *h.store.stuck.lock() = false;
+    assert_eq!(h.post("/api/v1/write", V1, big()).await.status, 204);
+}
+
+/// `number` with wire type 2 and `bytes`.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    out.extend(claim(bytes.len() as u64));
+    out.extend_from_slice(bytes);
+    out
+}
+
+#[tokio::test]
+async fn what_is_small_on_the_wire_and_large_in_memory_is_bounded() {
+    let name = field(1, &[field(1, b"__name__"), field(2, b"m")].concat());
+    let time: Vec<u8> = std::iter::once(0x78).chain(claim(NOW_MS as u64)).collect();
+    let megabytes = 3 << 20;
+    let repeated = |unit: Vec<u8>| unit.repeat(megabytes / unit.len());
+    for (what, content_type, body) in [
+        ("empty series", V1, repeated(vec![0x0a, 0])),
+        ("labels of two bytes", V1, field(1, &repeated(vec![0x0a, 0]))),
+        ("histograms of a few bytes", V1, field(1, &[name.clone(), repeated(field(4, &time))].concat())),
+        ("samples of two bytes", V1, field(1, &[name.clone(), repeated(vec![0x12, 0])].concat())),
+        ("exemplars of two bytes", V1, field(1, &[name.clone(), repeated(vec![0x1a, 0])].concat())),
+        ("metadata of a few bytes", V1, repeated(vec![0x1a, 5, 0x08, 1, 0x12, 1, b'a'])),
+        ("symbols of two bytes", V2, repeated(vec![0x22, 0])),
+        ("references of one byte", V2, [field(4, b"a"), field(5, &field(1, &vec![0; megabytes]))].concat()),
+        ("series of two bytes", V2, repeated(vec![0x2a, 0])),
+        ("bad series", V2, repeated(field(5, &[0x0a, 1, 9, 0x12, 0]))),
+    ] {
+        let h = Harness::with(ReceiverConfig::default().within(32 << 20));
+        let answer = h.post("/api/v1/write", content_type, snappy_block(&body)).await;
+        assert!([204, 400, 503].contains(&answer.status), "{what}: {} {}", answer.status, answer.text);
+        assert!(answer.text.len() < 16 << 10, "{what}");
+        assert_eq!(h.metric(USED), 0.0, "{what}");
+        if what.starts_with("histograms") {
+            assert_eq!(answer.status, 503, "{what}: {}", answer.text);
+        }
+    }
+}
