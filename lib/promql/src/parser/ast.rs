@@ -135,8 +135,8 @@ pub struct StringLiteral {
 pub struct VectorSelector {
     /// From the name or brace to the end of the last modifier.
     pub span: Span,
-    /// The metric name as written before the braces or quoted inside them; empty when there is none. The
-    /// matchers hold it too, as `__name__="…"`, last.
+    /// The metric name as written before the braces; empty when there is none. The matchers hold it too, as
+    /// `__name__="…"`, last. A name that is quoted within the braces is a matcher only.
     pub name: String,
     /// All must hold.
     pub matchers: Vec<Matcher>,
