@@ -16,13 +16,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use xxhash_rust::xxh64::Xxh64;
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 /// The label that holds the metric name.
 pub const METRIC_NAME: &str = "__name__";
 
 /// Separates names and values in the hash input; cannot occur in UTF-8.
 const HASH_SEPARATOR: [u8; 1] = [0xFF];
+
+/// Label sets up to this length are hashed in one go, from the stack.
+const ONE_GO_BYTES: usize = 1024;
 
 /// A borrowed label set in canonical form.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,23 @@ impl<'a> LabelsRef<'a> {
     /// xxHash64 (seed 0) over `prefix 0xFF name 0xFF value 0xFF …`: Thanos' series hash, which is also the input
     /// of cairn's slot when `prefix` is the tenant.
     pub fn hash_with_prefix(self, prefix: &str) -> u64 {
+        // The hashed form is never longer than the canonical one: one separator stands for one or five bytes of
+        // length. Hashing it in one go costs a third of hashing it piece by piece.
+        let mut whole = [0u8; ONE_GO_BYTES];
+        if prefix.len() + 1 + self.0.len() <= ONE_GO_BYTES {
+            let mut at = 0;
+            let mut put = |text: &[u8]| {
+                whole[at..at + text.len()].copy_from_slice(text);
+                whole[at + text.len()] = HASH_SEPARATOR[0];
+                at += text.len() + 1;
+            };
+            put(prefix.as_bytes());
+            for (n, v) in self.iter() {
+                put(n.as_bytes());
+                put(v.as_bytes());
+            }
+            return xxh64(&whole[..at], 0);
+        }
         let mut h = Xxh64::new(0);
         h.update(prefix.as_bytes());
         h.update(&HASH_SEPARATOR);
@@ -520,6 +540,16 @@ mod tests {
     fn hash_equals_thanos_definition() {
         let l = labels(&[("a", "1"), ("b", "2")]);
         assert_eq!(l.hash_with_prefix("t"), xxhash_rust::xxh64::xxh64(b"t\xffa\xff1\xffb\xff2\xff", 0));
+    }
+
+    #[test]
+    fn long_and_short_sets_hash_by_one_definition() {
+        for length in [0, 1, 253, 254, 255, 300, 980, 990, 1000, 1013, 1014, 1015, 1016, 1017, 1018, 2000] {
+            let value = "v".repeat(length + 1);
+            let l = labels(&[("a", "1"), ("b", &value)]);
+            let whole = [b"t\xffa\xff1\xffb\xff", value.as_bytes(), b"\xff"].concat();
+            assert_eq!(l.hash_with_prefix("t"), xxhash_rust::xxh64::xxh64(&whole, 0), "{length}");
+        }
     }
 
     #[test]

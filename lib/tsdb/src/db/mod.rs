@@ -14,7 +14,6 @@ pub mod maintain;
 pub mod metrics;
 pub mod options;
 pub mod replay;
-pub mod replay_series;
 pub mod seal;
 
 use std::path::PathBuf;

@@ -167,7 +167,7 @@ impl WordLists {
         let (page, at) = match reused {
             Some(place) => ((place >> 32) as u32, place as u32 as usize),
             None => {
-                if self.at + words.len() > PAGE_WORDS {
+                if self.pages.is_empty() || self.at + words.len() > PAGE_WORDS {
                     self.pages.push(vec![0; PAGE_WORDS].into_boxed_slice());
                     self.at = 0;
                 }

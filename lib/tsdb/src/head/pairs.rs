@@ -5,9 +5,7 @@
 //!
 //! Invariant: a live pair has at least one series; numbers of dead pairs are reused.
 
-use std::collections::BTreeMap;
-
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::arena::{Str, Text};
@@ -23,7 +21,7 @@ const MIN_WASTE_BYTES: usize = 1 << 20;
 #[derive(Default)]
 pub struct Pairs {
     names: Vec<Name>,
-    name_ids: BTreeMap<Box<str>, u32>,
+    name_ids: HashMap<Box<str>, u32>,
     pairs: Vec<Pair>,
     free: Vec<PairId>,
     by_text: HashTable<PairId>,
@@ -119,9 +117,9 @@ impl Pairs {
         self.name_ids.get(name).map_or(&[], |id| &self.names[*id as usize].pairs)
     }
 
-    /// Names that have pairs, sorted.
+    /// Names that have pairs, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.name_ids.iter().filter(|(_, id)| !self.names[**id as usize].pairs.is_empty()).map(|(n, _)| &**n)
+        self.names.iter().filter(|n| !n.pairs.is_empty()).map(|n| &*n.name)
     }
 
     /// Rewrites the postings of `touched` pairs without the series that `alive` refuses, and forgets pairs that
@@ -177,8 +175,10 @@ impl Pairs {
     pub fn ranks(&self) -> Vec<u32> {
         let mut ranks = vec![0; self.pairs.len()];
         let mut next = 0;
-        for id in self.name_ids.values() {
-            let mut pairs = self.names[*id as usize].pairs.clone();
+        let mut names: Vec<&Name> = self.names.iter().collect();
+        names.sort_unstable_by_key(|n| &n.name);
+        for name in names {
+            let mut pairs = name.pairs.clone();
             pairs.sort_unstable_by_key(|p| self.text.get(self.pairs[*p as usize].value));
             for p in pairs {
                 ranks[p as usize] = next;

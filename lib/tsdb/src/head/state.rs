@@ -168,6 +168,13 @@ impl Head {
 
     /// Windows that the batch may touch, first and last; `None` when it holds no sample.
     pub fn windows_of(&self, batch: &WriteBatch) -> Option<(WindowNo, WindowNo)> {
+        let (min, max) = self.note_newest(batch)?;
+        let number = |t: i64| window_of(t, self.options.window_ms);
+        Some((number(min).unwrap_or(WindowNo::MIN + 1), number(max).unwrap_or(WindowNo::MAX)))
+    }
+
+    /// Remembers the newest sample time; gives the batch's oldest and newest.
+    pub fn note_newest(&self, batch: &WriteBatch) -> Option<(i64, i64)> {
         let floats = batch.floats.t_ms.iter().copied();
         let (mut min, mut max) = floats.fold((i64::MAX, i64::MIN), |(a, b), t| (a.min(t), b.max(t)));
         for h in &batch.histograms {
@@ -177,8 +184,7 @@ impl Head {
             return None;
         }
         self.newest_ms.fetch_max(max, Ordering::Relaxed);
-        let number = |t: i64| window_of(t, self.options.window_ms);
-        Some((number(min).unwrap_or(WindowNo::MIN + 1), number(max).unwrap_or(WindowNo::MAX)))
+        Some((min, max))
     }
 
     /// Time of the newest sample, `i64::MIN` when there is none.
@@ -189,11 +195,6 @@ impl Head {
     /// Numbers of series in the log: one for the life of the process, or two series would share one.
     pub fn log_ids(&self) -> &AtomicU64 {
         &self.next_log_id
-    }
-
-    /// Notes the time of a sample that did not come in a batch of its own.
-    pub fn note_newest(&self, t_ms: i64) {
-        self.newest_ms.fetch_max(t_ms, Ordering::Relaxed);
     }
 
     /// Labels of a series by reference, if it is still here.

@@ -1,24 +1,22 @@
 //! Reading segments back.
 //!
-//! [`read_segment`] walks one segment and hands every sound record to its caller; what is not sound becomes a
-//! [`Finding`]. Nothing here stops at damage, and nothing is changed on disk.
+//! [`scan_segment`] lists what lies in a segment: sound frames, and stretches that are not; [`Finding`]s say what the
+//! latter mean. Decoding is apart, so that it can be spread over cores. Nothing here stops at damage, and nothing is
+//! changed on disk.
 //!
-//! Invariant: the records given are exactly those of the sound frames, in order.
+//! Invariant: the frames listed are exactly the sound ones, in order.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::frame::{Event, Kind, Scan, Verdict, classify};
-use super::pack::Unpacker;
-use super::record::{BatchRecord, Control, decode_controls};
-use super::segment::{HEADER_BYTES, Predecessor, SegmentId, decode_header};
+use super::frame::{Event, Frame, Scan, Verdict, classify};
+use super::segment::{HEADER_BYTES, SegmentId, decode_header};
 
-/// A record of the log.
-pub enum Record<'a> {
-    /// A request's data.
-    Batch(&'a mut BatchRecord),
-    /// Fences of windows.
-    Controls(Vec<Control>),
+/// Something that lies in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A sound frame.
+    Frame(Frame<'a>),
     /// Here something is missing.
     Damage,
 }
@@ -50,66 +48,45 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What became of a segment.
+/// What lies in a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SegmentReport {
-    /// Sound frames.
-    pub frames: u64,
-    /// What was not sound, in order.
+pub struct Scanned<'a> {
+    /// In order.
+    pub found: Vec<Found<'a>>,
+    /// What is not sound.
     pub findings: Vec<Finding>,
-    /// What the header says of the segment before; `None` when the header is damaged.
-    pub before: Option<Predecessor>,
+    /// Bytes below this were promised to be synced.
+    pub synced_below: u64,
 }
 
-/// Reads the segment `id` with content `bytes`. `synced_below` is what the next segment's header says of it, 0 when
-/// there is none. Frames of a kind that is not `wanted` are left undecoded.
-pub fn read_segment(
-    bytes: &[u8],
-    id: SegmentId,
-    synced_below: u64,
-    wanted: impl Fn(Kind) -> bool,
-    mut each: impl FnMut(Record<'_>),
-) -> SegmentReport {
-    let mut report = SegmentReport { before: decode_header(bytes, id), ..SegmentReport::default() };
-    let segment = id.file_name();
-    let (mut unpacker, mut batch) = (Unpacker::new(), BatchRecord::default());
-    let mut synced = synced_below;
+impl Scanned<'_> {
+    /// What it means that the frame at `range` turned out to be unreadable.
+    pub fn finding(&self, id: SegmentId, range: Range<u64>, what: &'static str) -> Finding {
+        let verdict = classify(&range, self.synced_below);
+        Finding { segment: id.file_name(), range, verdict, what }
+    }
+}
+
+/// Lists what lies in the segment `id` with content `bytes`. `synced_below` is what the next segment's header says of
+/// it, 0 when there is none.
+pub fn scan_segment(bytes: &[u8], id: SegmentId, synced_below: u64) -> Scanned<'_> {
+    let mut scanned = Scanned { synced_below, ..Scanned::default() };
     let mut damaged: Vec<(Range<u64>, &'static str)> = Vec::new();
-    if report.before.is_none() && !bytes.is_empty() {
+    if decode_header(bytes, id).is_none() && !bytes.is_empty() {
         damaged.push((0..bytes.len().min(HEADER_BYTES) as u64, "segment header"));
     }
     for event in Scan::new(bytes, HEADER_BYTES, id.number, id.salt) {
-        let frame = match event {
+        match event {
+            Event::Frame(frame) => {
+                scanned.synced_below = scanned.synced_below.max(frame.synced);
+                scanned.found.push(Found::Frame(frame));
+            }
             Event::Damage(range) => {
                 damaged.push((range, "no valid frame"));
-                each(Record::Damage);
-                continue;
-            }
-            Event::Frame(frame) => frame,
-        };
-        synced = synced.max(frame.synced);
-        report.frames += 1;
-        if !wanted(frame.kind) {
-            continue;
-        }
-        let decoded = unpacker.unpack(&frame).and_then(|raw| match frame.kind {
-            Kind::Batch => batch.decode(raw).map(|()| None),
-            Kind::Control => decode_controls(raw).map(Some),
-        });
-        match decoded {
-            Ok(None) => each(Record::Batch(&mut batch)),
-            Ok(Some(controls)) => each(Record::Controls(controls)),
-            Err(bad) => {
-                let end = frame.offset + (super::frame::HEADER_BYTES + frame.payload.len()) as u64;
-                report.frames -= 1;
-                damaged.push((frame.offset..end, bad.0));
-                each(Record::Damage);
+                scanned.found.push(Found::Damage);
             }
         }
     }
-    for (range, what) in damaged {
-        let verdict = classify(&range, synced);
-        report.findings.push(Finding { segment: segment.clone(), range, verdict, what });
-    }
-    report
+    scanned.findings = damaged.into_iter().map(|(range, what)| scanned.finding(id, range, what)).collect();
+    scanned
 }

@@ -1,0 +1,215 @@
+//! The first pass: where the frames are, and what was released.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_model::TenantId;
+use cairn_runtime::Disk;
+use hashbrown::HashMap;
+use tracing::{error, warn};
+
+use super::ReplayReport;
+use crate::error::TsdbError;
+use crate::head::Head;
+use crate::head::chunks::window_of;
+use crate::head::series::WindowNo;
+use crate::head::tenant::Tenant;
+use crate::wal::frame::{Compression, Frame, HEADER_BYTES, Kind};
+use crate::wal::log::list;
+use crate::wal::pack::Unpacker;
+use crate::wal::record::{Control, ControlKind, decode_controls};
+use crate::wal::replay::{Finding, Found, scan_segment};
+use crate::wal::segment::{SegmentId, decode_header};
+
+/// Compressed bytes of a group. Judgement: some 500,000 samples, about 15 MB decoded, enough to keep cores busy.
+const GROUP_BYTES: usize = 2 << 20;
+
+/// One thing to replay.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A frame of segment number `segment` of the plan.
+    Frame(FramePlace),
+    /// Here something is missing in the segment of this number.
+    Damage(u64),
+}
+
+/// A frame without its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct FramePlace {
+    segment: u32,
+    offset: u64,
+    stored_len: u32,
+    raw_len: u32,
+    kind: Kind,
+    compression: Compression,
+}
+
+struct Segment {
+    id: SegmentId,
+    content: Bytes,
+    /// What the next segment says of it, then the greatest synced mark.
+    synced_below: u64,
+}
+
+/// What is to be replayed, and what is not.
+pub struct Plan {
+    segments: Vec<Segment>,
+    items: Vec<Item>,
+    findings: Vec<Finding>,
+    /// Tenants with fences.
+    pub tenants: HashMap<String, Arc<Tenant>>,
+    /// Last released generation.
+    released: HashMap<String, HashMap<WindowNo, u32>>,
+}
+
+impl Plan {
+    /// Reads the segments in `wal`; tenants and their windows are made in `head`.
+    pub fn make(disk: &dyn Disk, wal: &Path, head: &Head) -> Result<Plan, TsdbError> {
+        let mut plan = Plan {
+            segments: load(disk, wal)?,
+            items: Vec::new(),
+            findings: Vec::new(),
+            tenants: HashMap::new(),
+            released: HashMap::new(),
+        };
+        let mut unpacker = Unpacker::new();
+        for index in 0..plan.segments.len() {
+            let Segment { id, content, synced_below } = &plan.segments[index];
+            let (id, content) = (*id, content.clone());
+            let scanned = scan_segment(&content, id, *synced_below);
+            plan.segments[index].synced_below = scanned.synced_below;
+            for found in &scanned.found {
+                let Found::Frame(frame) = found else {
+                    plan.items.push(Item::Damage(id.number));
+                    continue;
+                };
+                if frame.kind == Kind::Control
+                    && let Ok(controls) = unpacker.unpack(frame).and_then(decode_controls)
+                {
+                    controls.iter().for_each(|c| plan.learn(c, head));
+                }
+                plan.items.push(Item::Frame(FramePlace {
+                    segment: index as u32,
+                    offset: frame.offset,
+                    stored_len: frame.payload.len() as u32,
+                    raw_len: frame.raw_len,
+                    kind: frame.kind,
+                    compression: frame.compression,
+                }));
+            }
+            plan.findings.extend(scanned.findings);
+        }
+        Ok(plan)
+    }
+
+    /// The report as far as the first pass knows it.
+    pub fn report(&self) -> ReplayReport {
+        ReplayReport {
+            newest_segment: self.segments.last().map_or(0, |s| s.id.number),
+            segments: self.segments.len(),
+            bytes: self.segments.iter().map(|s| s.content.len() as u64).sum(),
+            frames: self.items.iter().filter(|i| matches!(i, Item::Frame(_))).count() as u64,
+            findings: self.findings.clone(),
+            ..ReplayReport::default()
+        }
+    }
+
+    /// Ranges of items that are decoded and applied together.
+    pub fn groups(&self) -> Vec<Range<usize>> {
+        let (mut groups, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (i, item) in self.items.iter().enumerate() {
+            if let Item::Frame(place) = item {
+                bytes += place.stored_len as usize;
+            }
+            if bytes >= GROUP_BYTES {
+                groups.push(start..i + 1);
+                (start, bytes) = (i + 1, 0);
+            }
+        }
+        if start < self.items.len() {
+            groups.push(start..self.items.len());
+        }
+        groups
+    }
+
+    /// Items by index.
+    pub fn items(&self, range: Range<usize>) -> &[Item] {
+        &self.items[range]
+    }
+
+    /// A frame with its payload, and its segment's number.
+    pub fn frame(&self, place: FramePlace) -> (Frame<'_>, u64) {
+        let FramePlace { segment, offset, stored_len, raw_len, kind, compression } = place;
+        let Segment { id, content, .. } = &self.segments[segment as usize];
+        let start = offset as usize + HEADER_BYTES;
+        let payload = &content[start..start + stored_len as usize];
+        (Frame { offset, kind, compression, raw_len, sequence: 0, synced: 0, payload }, id.number)
+    }
+
+    /// What it means that a frame does not decode.
+    pub fn finding(&self, place: FramePlace, what: &'static str) -> Finding {
+        let segment = &self.segments[place.segment as usize];
+        let range = place.offset..place.offset + HEADER_BYTES as u64 + u64::from(place.stored_len);
+        let verdict = crate::wal::frame::classify(&range, segment.synced_below);
+        Finding { segment: segment.id.file_name(), range, verdict, what }
+    }
+
+    /// Whether a generation is in a verified block.
+    pub fn is_released(&self, tenant: &str, window: WindowNo, generation: u32) -> bool {
+        let last = self.released.get(tenant).and_then(|windows| windows.get(&window));
+        last.is_some_and(|last| generation <= *last)
+    }
+
+    fn learn(&mut self, c: &Control, head: &Head) {
+        let Some(window) = window_of_control(c, head) else { return };
+        let Ok(id) = TenantId::new(&c.tenant) else {
+            warn!(tenant = %c.tenant, "the log names a tenant that is none");
+            return;
+        };
+        let tenant = self.tenants.entry(c.tenant.clone()).or_insert_with(|| head.tenants.get_or_add(&id));
+        let mut windows = tenant.windows.lock();
+        match c.what {
+            ControlKind::Closed => windows.restore_closed(window, c.generation),
+            ControlKind::Released => {
+                windows.restore_released(window, c.generation);
+                let released = self.released.entry(c.tenant.clone()).or_default();
+                let last = released.entry(window).or_insert(c.generation);
+                *last = c.generation.max(*last);
+            }
+            ControlKind::Floor => windows.restore_floor(window, c.generation),
+        }
+    }
+}
+
+/// The window of a control entry, if it is of the present length. Windows of another length (the block duration was
+/// changed) are forgotten: their samples are replayed as new, and the blocks that hold them are merged with.
+pub fn window_of_control(c: &Control, head: &Head) -> Option<WindowNo> {
+    let length_ms = head.options.window_ms;
+    (c.length_ms == length_ms as u64).then(|| window_of(c.window_ms, length_ms)).flatten()
+}
+
+fn load(disk: &dyn Disk, wal: &Path) -> Result<Vec<Segment>, TsdbError> {
+    let found = list(disk, wal).map_err(TsdbError::io("list", wal))?;
+    let mut segments: Vec<Segment> = Vec::new();
+    for ((_, id), _) in found {
+        let path = wal.join(id.file_name());
+        let content = match disk.map(&path) {
+            Ok(content) => content,
+            Err(e) => {
+                // One unreadable segment must not keep the others from being replayed.
+                error!(path = %path.display(), error = %e, "cannot read a log segment; going on without it");
+                continue;
+            }
+        };
+        if let Some(before) = decode_header(&content, id)
+            && let Some(previous) = segments.last_mut()
+            && previous.id.number == before.number
+        {
+            previous.synced_below = before.synced;
+        }
+        segments.push(Segment { id, content, synced_below: 0 });
+    }
+    Ok(segments)
+}
