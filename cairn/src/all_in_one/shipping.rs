@@ -2,25 +2,39 @@
 //! bucket's copy was verified.
 //!
 //! One round at a time. A step that fails is repeated in the next round from where the durable state says it stands;
-//! unshipped data is never released. Local blocks go when they are older than the retention *and* their job is
-//! verified in the bucket.
+//! unshipped data is never released. Local blocks go when they are older than the retention *and* the
+//! bucket's copy was verified, or replaced by a compacted one.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use cairn_bucket::commit::Job;
+use anyhow::{Context, Result, bail};
+use cairn_bucket::commit::{Committed, Job};
 use cairn_bucket::ship::{Ship, Shipper};
 use cairn_cluster::Coordinator;
 use cairn_runtime::Runtime;
 use cairn_tsdb::db::seal::window_of_block;
 use cairn_tsdb::db::{Db, WindowId};
 use prometheus::IntGauge;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 /// How often due windows are looked for; a window is due minutes after its end, so a second is soon enough.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
+
+/// Name of the note beside a local block that the bucket has.
+const SHIPPED: &str = "shipped.json";
+
+/// Generations of one window that may be somebody else's before this looks like the wrong bucket.
+const MAX_TAKEN_GENERATIONS: u32 = 100;
+
+/// Content of [`SHIPPED`].
+#[derive(Serialize, Deserialize)]
+struct Shipped {
+    generation: u32,
+}
 
 /// Ships the blocks of one node.
 pub struct Shipping {
@@ -83,20 +97,49 @@ impl Shipping {
     }
 
     async fn ship(&self, window: &WindowId) -> Result<()> {
-        let block = self.db.cut(window).await?;
-        let folder = block.as_ref().map(|meta| self.db.blocks_dir().join(meta.ulid.to_string()));
-        let source = folder.as_deref().zip(block.as_ref());
-        self.shipper.ship(source, &self.job(window)).await?;
-        self.db.release(window).await?;
-        Ok(())
+        let Some(meta) = self.db.cut(window).await? else {
+            self.shipper.ship(None, &self.job(window, window.generation)).await?;
+            return Ok(self.db.release(window).await?);
+        };
+        let folder = self.db.blocks_dir().join(meta.ulid.to_string());
+        for generation in window.generation..window.generation.saturating_add(MAX_TAKEN_GENERATIONS) {
+            let job = self.job(window, generation);
+            match self.shipper.ship(Some((&folder, &meta)), &job).await? {
+                Committed::Block { holds_source: true, .. } => {
+                    self.remember(&folder, generation)?;
+                    return Ok(self.db.release(window).await?);
+                }
+                // Somebody with other data was first: a wiped folder before an old bucket, or a cut that was made
+                // anew. What is here is not in that block, so it gets one of its own.
+                other => {
+                    warn!(job = %job.key(), ?other, "the bucket has other data for this job, going on to the next")
+                }
+            }
+        }
+        bail!("the bucket has {MAX_TAKEN_GENERATIONS} generations of it already; is this its bucket?")
     }
 
     /// The upload job of a window. One replica group owns every slot while there is one voter, and names the group.
-    fn job(&self, window: &WindowId) -> Job {
+    fn job(&self, window: &WindowId, generation: u32) -> Job {
         let placement = self.coordinator.placement();
         let leader = placement.owners(0).first().map_or(0, |o| o.node);
-        let group = format!("n{leader}");
-        Job::upload(&window.tenant, &group, window.start_ms, window.end_ms, window.generation)
+        Job::upload(&window.tenant, &format!("n{leader}"), window.start_ms, window.end_ms, generation)
+    }
+
+    /// Notes beside the block under which generation the bucket has it.
+    fn remember(&self, folder: &Path, generation: u32) -> Result<()> {
+        let note = serde_json::to_vec(&Shipped { generation })?;
+        let path = folder.join(SHIPPED);
+        self.runtime
+            .disk
+            .write_atomic(&path, &note)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// What [`Shipping::remember`] noted, if it did.
+    fn remembered(&self, folder: &Path) -> Option<Shipped> {
+        let bytes = self.runtime.disk.read(&folder.join(SHIPPED)).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// Removes local blocks past the retention whose job the bucket has verified.
@@ -110,10 +153,11 @@ impl Shipping {
             if meta.ulid.timestamp_ms() as i64 > oldest_ms || waiting.contains(&window) {
                 continue;
             }
-            if self.shipper.committer().verified(&self.job(&window)).await?.is_none() {
+            let folder = self.db.blocks_dir().join(meta.ulid.to_string());
+            let Some(shipped) = self.remembered(&folder) else { continue };
+            if !self.shipper.committer().may_release(&self.job(&window, shipped.generation)).await? {
                 continue;
             }
-            let folder = self.db.blocks_dir().join(meta.ulid.to_string());
             self.runtime
                 .disk
                 .remove_dir_all(&folder)

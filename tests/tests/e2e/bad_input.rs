@@ -11,6 +11,9 @@ use crate::process::built;
 
 fn cairn(dir: &Path, args: &[&str]) -> Result<Output> {
     let mut command = Command::new(built("cairn")?);
+    if args.first().is_some_and(|a| !a.starts_with("--")) {
+        return Ok(command.args(args).output()?); // a sub-command takes no flags of serving
+    }
     for address in ["--http-address", "--remote-write.address", "--grpc-address", "--peer-address"] {
         if !args.iter().any(|a| a.starts_with(address)) {
             command.args([address, "127.0.0.1:0"]);

@@ -27,7 +27,7 @@ const QUERIES: &[&str] = &[
     "topk(3, node_filesystem_size_bytes)",
     "node_memory_MemAvailable_bytes / on (instance) node_memory_MemTotal_bytes",
     "max_over_time(rate(prometheus_http_requests_total[5s])[15s:5s])",
-    "increase(node_cpu_seconds_total{mode=~\"user|system\"}[10s]) offset 2s",
+    "increase(node_cpu_seconds_total{mode=~\"user|system\"}[10s] offset 2s)",
     "count({__name__=~\"go_.+\", job!=\"nothing\"}) by (job) > bool 5",
 ];
 
@@ -106,17 +106,20 @@ fn cairn_answers_records_and_alerts_for_two_real_senders() -> Result<()> {
             &format!("--rule-file={}", rules.display()),
             &format!("--alertmanagers.url=http://{am_address}"),
             "--resend-delay=1s",
+            "--self-monitoring.disable",
         ],
     )?;
     let url = |path: &str| format!("http://{}{path}", cairn.write);
-    // Rules belong to the default tenant, so the new sender writes there; the old one has a tenant of its own.
-    let v2 =
-        format!("- {{url: '{}', protobuf_message: io.prometheus.write.v2.Request}}\n", url("/api/v1/write"));
-    let v1 = format!("- {{url: '{}', headers: {{THANOS-TENANT: old}}}}\n", url("/api/v1/receive"));
+    // Debian's 2.42 does not send the headers it is given, so it writes to the default tenant, which is also the rules'.
+    let v2 = format!(
+        "- {{url: '{}', protobuf_message: io.prometheus.write.v2.Request, headers: {{THANOS-TENANT: new}}}}\n",
+        url("/api/v1/write")
+    );
+    let v1 = format!("- {{url: '{}'}}\n", url("/api/v1/receive"));
     let (_p3, p3_address) = stack.start_prometheus("prometheus", &prometheus, &v2)?;
     let (_p2, p2_address) = stack.start_prometheus("prometheus-2.42", &old_prometheus, &v1)?;
 
-    for (sender, tenant) in [(&p3_address, "default-tenant"), (&p2_address, "old")] {
+    for (sender, tenant) in [(&p3_address, "new"), (&p2_address, "default-tenant")] {
         let compared = compare_queries(sender, &cairn.http, tenant)?;
         println!("{tenant}: {} queries equal, {compared} points compared", QUERIES.len());
     }
@@ -130,8 +133,15 @@ fn start_alertmanager(dir: &Path, binary: &Path) -> Result<(Process, String)> {
     let address = format!("127.0.0.1:{}", free_port()?);
     let config = dir.join("alertmanager.yml");
     std::fs::write(&config, "route: {receiver: none}\nreceivers: [{name: none}]\n")?;
-    let mut command = Command::new(binary);
+    // Debian's build opens its default template below /usr/share and ends without it. In a mount namespace of its own
+    // the package's folder stands there, and nothing is installed.
+    let share = binary.ancestors().nth(2).context("a peer lies in <folder>/bin")?.join("root/usr/share");
+    let mut command = Command::new("unshare");
     command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg("mount --bind \"$0\" /usr/share && exec \"$@\"")
+        .arg(share)
+        .arg(binary)
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.path={}", dir.join("alertmanager-data").display()))
         .arg(format!("--web.listen-address={address}"))

@@ -83,9 +83,14 @@ impl Process {
     }
 
     /// SIGTERM; gives the exit code.
-    pub fn terminate(mut self, patience: Duration) -> Result<i32> {
+    pub fn terminate(self, patience: Duration) -> Result<i32> {
         let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
         ensure!(status.success(), "cannot signal {}", self.name);
+        self.wait(patience)
+    }
+
+    /// Waits until the program ends by itself; gives its exit code.
+    pub fn wait(mut self, patience: Duration) -> Result<i32> {
         let ended = wait_for("its end", patience, || self.child.try_wait()?.context("still running"));
         ended?.code().context("ended by a signal")
     }

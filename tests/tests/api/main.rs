@@ -1,0 +1,18 @@
+//! The HTTP API beside Prometheus': the same data in both, the same requests to both, equal answers.
+//!
+//! [`requests`] asks a table of requests and holds each answer against the OpenAPI document ([`schema`]); [`templates`]
+//! evaluates the conformance suite's expressions. [`pair`] starts both servers, [`ask`] speaks HTTP, [`compare`] tells
+//! what differs.
+#![allow(clippy::disallowed_methods)] // drives real processes, files and clocks; no part of the product
+
+mod ask;
+mod compare;
+#[path = "../../../xtask/src/peers/locate.rs"]
+mod locate;
+mod pair;
+#[path = "../e2e/process.rs"]
+#[allow(dead_code)] // the end-to-end tests use all of it
+mod process;
+mod requests;
+mod schema;
+mod templates;

@@ -1,0 +1,84 @@
+//! A Prometheus and a cairn on free ports that hold the same samples.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::ask::ask;
+use crate::locate;
+use crate::process::{Cairn, Process, built, free_port, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Milliseconds between two scrapes of the demo service.
+const SCRAPE_MS: u64 = 5_000;
+
+/// Both servers.
+pub struct Pair {
+    pub prometheus: String,
+    pub cairn: String,
+    /// Seconds of the last scrape.
+    pub end_s: u64,
+    _processes: (Process, Cairn),
+    _dir: TempDir,
+}
+
+impl Pair {
+    /// Starts both and sends three hours of the demo service to both; `None` where Prometheus is missing, after a
+    /// counted line.
+    pub fn start(test: &str) -> Result<Option<Self>> {
+        let Some(binary) = prometheus(test) else { return Ok(None) };
+        let dir = tempfile::tempdir()?;
+        let config = dir.path().join("prometheus.yml");
+        // Three hours back is more than Prometheus takes in order.
+        std::fs::write(&config, "storage: {tsdb: {out_of_order_time_window: 12h}}\n")?;
+        let prometheus = format!("127.0.0.1:{}", free_port()?);
+        let oracle = Process::quiet(
+            "prometheus",
+            dir.path(),
+            Command::new(binary)
+                .arg(format!("--config.file={}", config.display()))
+                .arg(format!("--storage.tsdb.path={}", dir.path().join("prometheus").display()))
+                .arg(format!("--web.listen-address={prometheus}"))
+                .arg("--web.enable-remote-write-receiver"),
+        )?;
+        let cairn = Cairn::start(dir.path(), &dir.path().join("cairn"), &["--self-monitoring.disable"])?;
+        wait_for("Prometheus to be ready", PATIENCE, || {
+            let answer = ask(&prometheus, "GET", "/-/ready", &[], "")?;
+            ensure!(answer.status == 200, "status {}", answer.status);
+            Ok(())
+        })?;
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let end_s = now_s - now_s % (SCRAPE_MS / 1000);
+        let sent = Command::new(built("load-tests")?)
+            .args(["demo", "--url", &format!("http://{prometheus}/api/v1/write")])
+            .args(["--url", &format!("http://{}/api/v1/write", cairn.write)])
+            .args(["--end-ms", &(end_s * 1000).to_string(), "--step-ms", &SCRAPE_MS.to_string()])
+            .output()?;
+        ensure!(
+            sent.status.success(),
+            "cannot load the demo data: {}",
+            String::from_utf8_lossy(&sent.stdout)
+        );
+        Ok(Some(Pair {
+            prometheus,
+            cairn: cairn.http.clone(),
+            end_s,
+            _processes: (oracle, cairn),
+            _dir: dir,
+        }))
+    }
+}
+
+fn prometheus(test: &str) -> Option<PathBuf> {
+    match locate::find("prometheus/prometheus") {
+        Ok(path) => Some(path),
+        Err(e) => {
+            assert!(std::env::var_os("CI").is_none(), "{e}");
+            println!("cairn-skip: {test}: {e}");
+            None
+        }
+    }
+}

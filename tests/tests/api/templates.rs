@@ -1,0 +1,104 @@
+//! The expressions of the PromQL compliance suite, as range queries over the demo data.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use cairn_tests::conformance::conformance;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::ask::{ask, escape_value};
+use crate::compare::{difference, normal};
+use crate::pair::Pair;
+
+/// Range and step of the queries, in seconds.
+const RANGE_S: u64 = 3600;
+const STEP_S: u64 = 60;
+
+#[derive(Deserialize)]
+struct Suite {
+    test_cases: Vec<Case>,
+}
+
+/// The suite's `should_fail` is not read: some of its expressions are valid by now, and Prometheus is asked anyway.
+#[derive(Deserialize)]
+struct Case {
+    query: String,
+    #[serde(default)]
+    variant_args: Vec<String>,
+}
+
+/// What stands for an argument of a template.
+fn variants(arg: &str) -> &'static [&'static str] {
+    match arg {
+        "range" => &["1s", "15s", "1m", "5m", "15m", "1h"],
+        "offset" => &["1m", "5m", "10m"],
+        "simpleAggrOp" => &["sum", "avg", "max", "min", "count", "stddev", "stdvar"],
+        "simpleTimeAggrOp" => {
+            &["sum", "avg", "max", "min", "count", "stddev", "stdvar", "absent", "last", "present"]
+        }
+        "topBottomOp" => &["topk", "bottomk"],
+        "quantile" => &["-0.5", "0.1", "0.5", "0.75", "0.95", "0.90", "0.99", "1", "1.5"],
+        "arithBinOp" => &["+", "-", "*", "/", "%", "^"],
+        "compBinOp" => &["==", "!=", "<", ">", "<=", ">="],
+        "binOp" => &["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="],
+        "simpleMathFunc" => &["abs", "ceil", "floor", "exp", "sqrt", "ln", "log2", "log10", "round"],
+        "extrapolatedRateFunc" => &["delta", "rate", "increase"],
+        "clampFunc" => &["clamp_min", "clamp_max"],
+        "instantRateFunc" => &["idelta", "irate"],
+        "dateFunc" => &["day_of_month", "day_of_week", "days_in_month", "hour", "minute", "month", "year"],
+        _ => &[],
+    }
+}
+
+/// Every combination of a template's arguments.
+fn expand(case: &Case) -> Result<Vec<String>> {
+    let mut queries = vec![case.query.clone()];
+    for arg in &case.variant_args {
+        let values = variants(arg);
+        ensure!(!values.is_empty(), "no values for the argument {arg} of {}", case.query);
+        let hole = format!("{{{{.{arg}}}}}");
+        queries = queries.iter().flat_map(|q| values.iter().map(|v| q.replace(&hole, v))).collect();
+    }
+    ensure!(queries.iter().all(|q| !q.contains("{{.")), "an argument of {} is not listed", case.query);
+    Ok(queries)
+}
+
+#[test]
+fn the_compliance_suite_is_answered_as_prometheus_answers_it() -> Result<()> {
+    let Some(path) = conformance("promql/promql-test-queries.yml") else { return Ok(()) };
+    let suite: Suite = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+    let Some(pair) = Pair::start("api templates")? else { return Ok(()) };
+    let range = |address: &str, query: &str| -> Result<(u16, Value)> {
+        let (start, end) = (pair.end_s - RANGE_S, pair.end_s);
+        let query = escape_value(query);
+        let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={STEP_S}");
+        let answer = ask(address, "GET", &path, &[], "")?;
+        Ok((answer.status, normal(answer.json())))
+    };
+    let (mut asked, mut points, mut empty, mut failures) = (0, 0, 0, Vec::new());
+    let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
+    for case in &suite.test_cases {
+        for query in expand(case)? {
+            let (status, wanted) = range(&pair.prometheus, &query)?;
+            let (got_status, got) = range(&pair.cairn, &query)?;
+            asked += 1;
+            *by_status.entry(status).or_default() += 1;
+            let result = &wanted["data"]["result"];
+            empty += usize::from(result.as_array().is_some_and(Vec::is_empty));
+            if status != got_status {
+                failures.push(format!("{query}\n    status {status}, got {got_status}: {got}"));
+            } else if status == 200 {
+                let why = difference(&wanted, &got, "", &mut points);
+                failures.extend(why.map(|why| format!("{query}\n    {why}")));
+            }
+        }
+    }
+    let templates = suite.test_cases.len();
+    println!(
+        "{templates} templates, {asked} queries ({empty} without series), {points} points: {by_status:?}"
+    );
+    assert!(failures.is_empty(), "{} of {asked} differ:\n{}", failures.len(), failures.join("\n"));
+    points.checked_sub(100_000).context("fewer than 100,000 points were compared")?;
+    Ok(())
+}
