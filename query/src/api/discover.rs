@@ -11,7 +11,7 @@ use super::Api;
 use super::answer::{Answer, TRUNCATED};
 use super::encode::write_list;
 use super::error::Failure;
-use super::params::Params;
+use super::params::{Params, invalid};
 use crate::json::{write_labels, write_strings};
 
 /// `/api/v1/labels`
@@ -48,7 +48,7 @@ pub async fn label_values(
 /// `/api/v1/series`
 pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
-    let selectors = selectors(&p)?;
+    let selectors = selectors(&p).map_err(|why| invalid("match[]", why))?;
     if selectors.is_empty() {
         return Err(Failure::bad_data("no match[] parameter provided"));
     }
@@ -76,14 +76,13 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
     Ok(Answer { data, warnings, infos: vec![] })
 }
 
-/// The `match[]` parameters.
-pub fn selectors(p: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
+/// The `match[]` parameters; the error is the reason alone, as the endpoints word it differently.
+fn selectors(p: &Params) -> Result<Vec<Vec<Matcher>>, String> {
     p.all("match[]")
         .map(|text| {
-            let matchers =
-                cairn_promql::parser::parse_selector(text).map_err(|e| Failure::bad_data(e.to_string()))?;
+            let matchers = cairn_promql::parser::parse_selector(text).map_err(|e| e.to_string())?;
             if matchers.iter().all(Matcher::matches_empty) {
-                return Err(Failure::bad_data("match[] must contain at least one non-empty matcher"));
+                return Err("match[] must contain at least one non-empty matcher".to_owned());
             }
             Ok(matchers)
         })
@@ -99,7 +98,7 @@ pub fn scope(p: &Params) -> TenantScope {
 /// which tells that there are more.
 fn label_requests(p: &Params) -> Result<(usize, Vec<LabelsRequest>), Failure> {
     let ((min_ms, max_ms), limit) = (p.range()?, p.limit()?);
-    let mut lists = selectors(p)?;
+    let mut lists = selectors(p).map_err(Failure::bad_data)?;
     if lists.is_empty() {
         lists.push(Vec::new());
     }

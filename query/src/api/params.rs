@@ -130,8 +130,17 @@ fn is_form(request: &Request) -> bool {
         .eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// Pairs of a form or a query string. One with a broken escape is dropped, as in Go's net/http.
 fn parse(bytes: &[u8]) -> Vec<(String, String)> {
-    form_urlencoded::parse(bytes).into_owned().collect()
+    let whole = |pair: &&[u8]| {
+        let mut escapes = pair.split(|b| *b == b'%').skip(1);
+        escapes.all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit))
+    };
+    bytes
+        .split(|b| *b == b'&')
+        .filter(whole)
+        .flat_map(|pair| form_urlencoded::parse(pair).into_owned())
+        .collect()
 }
 
 /// Unix seconds with a fraction, or RFC 3339.
@@ -265,6 +274,7 @@ mod tests {
         );
         assert_eq!(error(Params::of("limit=x").count("limit").map(|_| ())), "limit must be a number");
         assert_eq!(Params::of("a=1&a=2").all("a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(Params::of("a=%zz&a=%&a=%2&a=%41+b").all("a").collect::<Vec<_>>(), ["A b"]);
     }
 
     #[test]

@@ -20,7 +20,6 @@ struct BuildInfo<'a> {
     build_user: &'a str,
     build_date: &'a str,
     go_version: &'a str,
-    application: &'a str,
 }
 
 /// What the status pages tell of the process, known to who started it.
@@ -116,7 +115,6 @@ pub async fn buildinfo(State(api): State<Api>) -> Result<Answer, Failure> {
         build_user: "",
         build_date: "",
         go_version: "",
-        application: "cairn",
     })
 }
 
