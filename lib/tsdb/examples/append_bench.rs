@@ -7,15 +7,16 @@
 //! series by reference, as the receiver's order cache does. Filling the batches is measured apart and taken off.
 #![allow(clippy::disallowed_methods)] // a measurement reads the process' own counters
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_model::batch::BatchSeries;
-use cairn_model::{Labels, TenantId, WriteBatch};
+use cairn_model::storage::SeriesRequest;
+use cairn_model::{Labels, Matcher, TenantId, WriteBatch};
 use cairn_runtime::Runtime;
 use cairn_tsdb::db::append::RequestTag;
 use cairn_tsdb::wal::SyncMode;
 use cairn_tsdb::{Db, DbOptions};
+use futures::TryStreamExt;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -126,8 +127,8 @@ async fn bench(series: usize, rounds: usize, partitions: usize, dir: std::path::
     let options = DbOptions { wal_sync: SyncMode::Never, partitions, ..DbOptions::new(&dir) };
     let db = Db::open(options.clone(), Runtime::system(2)).await.expect("open");
     let start_ms = 1_760_000_400_000 / 7_200_000 * 7_200_000;
-    let mut load = Load::new(series);
     let base = rss_anon_bytes();
+    let mut load = Load::new(series);
 
     load.fill(0, start_ms);
     let cpu = cpu_seconds();
@@ -138,7 +139,6 @@ async fn bench(series: usize, rounds: usize, partitions: usize, dir: std::path::
     let new_us = (cpu_seconds() - cpu) * 1e6 / series as f64;
     let mut filling = 0.0;
     load.by_reference(refs);
-    // The load itself gave its labels back; what grew since `base` is the engine's, and this much less.
     let wal_first = wal_bytes(&dir);
 
     let (mut cpu_used, begun) = (0.0, Instant::now());
@@ -173,11 +173,12 @@ async fn bench(series: usize, rounds: usize, partitions: usize, dir: std::path::
         wal_first as f64 / series as f64
     );
     println!("head, counted         {:8.0} bytes a series", db.head_bytes() as f64 / series as f64);
-    println!(
-        "RssAnon since start   {:8.0} bytes a series",
-        (rss_anon_bytes() as f64 - base as f64) / series as f64
-    );
-    drop(Arc::clone(&db));
+    let of_load =
+        |b: &WriteBatch| b.series.capacity() * size_of::<BatchSeries>() + b.floats.t_ms.capacity() * 16;
+    let load_bytes: usize = load.batches.iter().map(of_load).sum();
+    let grown = rss_anon_bytes() as f64 - base as f64 - load_bytes as f64;
+    println!("RssAnon, load off     {:8.0} bytes a series", grown / series as f64);
+    read(&db, start_ms).await;
     db.shutdown();
     drop(db);
     drop(load);
@@ -193,7 +194,45 @@ async fn bench(series: usize, rounds: usize, partitions: usize, dir: std::path::
         db.replay_report().samples
     );
     assert_eq!(db.replay_report().samples as f64, all);
+    seal(&db, start_ms).await;
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+async fn read(db: &Db, start_ms: i64) {
+    let (cpu, begun) = (cpu_seconds(), Instant::now());
+    let request = SeriesRequest::new(start_ms, start_ms + 7_200_000, vec![Matcher::equal("mode", "idle")]);
+    let stream = db.head_store().series(request).await.expect("readable");
+    let first = begun.elapsed().as_secs_f64();
+    let answer: Vec<_> = stream.try_collect().await.expect("readable");
+    let read = answer.iter().map(Vec::len).sum::<usize>();
+    println!(
+        "read                  {:8.2} us CPU a series of {read}, {:.0} ms wall, {:.0} ms to the first",
+        (cpu_seconds() - cpu) * 1e6 / read as f64,
+        begun.elapsed().as_secs_f64() * 1e3,
+        first * 1e3
+    );
+}
+
+async fn seal(db: &Db, start_ms: i64) {
+    let before = rss_anon_bytes() as f64;
+    let (cpu, begun) = (cpu_seconds(), Instant::now());
+    let blocks = db.seal_locally(start_ms + 100 * 7_200_000).await.expect("sealed");
+    let (samples, series): (u64, u64) =
+        blocks.iter().fold((0, 0), |a, b| (a.0 + b.stats.num_samples, a.1 + b.stats.num_series));
+    println!(
+        "seal                  {:8.0} ns CPU a sample of {samples} in {series} series, {:.2} s wall, RssAnon {:+.1} %",
+        (cpu_seconds() - cpu) * 1e9 / samples as f64,
+        begun.elapsed().as_secs_f64(),
+        (rss_anon_bytes() as f64 / before - 1.0) * 100.0
+    );
+    let begun = Instant::now();
+    db.maintain().await;
+    println!(
+        "release               {:8.2} s wall, {} series left, RssAnon {:+.1} %",
+        begun.elapsed().as_secs_f64(),
+        db.series(),
+        (rss_anon_bytes() as f64 / before - 1.0) * 100.0
+    );
 }
 
 fn wal_bytes(dir: &std::path::Path) -> u64 {

@@ -101,7 +101,8 @@ impl Stall {
 #[async_trait]
 impl Appendable for Db {
     async fn append(&self, batch: WriteBatch) -> Result<Appended, AppendError> {
-        self.append_tagged(&batch, RequestTag::default()).await
+        let appended = self.append_tagged(&batch, RequestTag::default()).await?;
+        Ok(Appended { spare: Some(Box::new(batch)), ..appended })
     }
 }
 

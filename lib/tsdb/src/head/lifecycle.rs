@@ -129,6 +129,7 @@ impl Partition {
         if gone.is_empty() {
             return;
         }
+        self.swept += 1;
         let dying = std::mem::take(&mut self.dying);
         let mut touched: Vec<PairId> = Vec::new();
         for (_, labels) in &dying {

@@ -4,7 +4,7 @@
 //! when they close); [`state`] is the whole; a request is split over [`partition`]s, each with its own lock; a series' state is in
 //! [`series`] ([`starts`], [`side`], [`histogram`] for what few series have); samples leave the raw tail for the
 //! open chunk and full chunks ([`chunks`], [`full`]); [`pairs`] and [`postings`] are the label index, [`select`]
-//! reads it, [`read`] gathers chunks and [`store`] answers the StoreApi; [`exemplars`] is a ring beside.
+//! reads it, [`sorting`] orders what was selected, [`read`] gathers chunks and [`store`] answers the StoreApi; [`exemplars`] is a ring beside.
 //! [`lifecycle`] lets windows and series go. [`arena`] is the memory under all of it, [`order`] the rule for two values at one time.
 //!
 //! Invariants: the state is a join of all samples offered, so order and repeats make no difference; a partition's
@@ -24,6 +24,7 @@ pub mod read;
 pub mod select;
 pub mod series;
 pub mod side;
+pub mod sorting;
 pub mod starts;
 pub mod state;
 pub mod store;

@@ -62,6 +62,8 @@ pub struct Partition {
     pub(super) extras: HashMap<u32, Box<Extra>>,
     /// Series that were removed and are still in the label index.
     pub(super) dying: Vec<(u32, WordList)>,
+    /// Sweeps of the label index so far.
+    pub(super) swept: u64,
     decoded: Decoded,
     pair_scratch: Vec<PairId>,
 }
@@ -183,6 +185,7 @@ impl Partition {
             labels: WordLists::default(),
             extras: HashMap::new(),
             dying: Vec::new(),
+            swept: 0,
             decoded: Decoded::default(),
             pair_scratch: Vec::new(),
         }

@@ -16,6 +16,7 @@ use super::chunks::window_of;
 use super::partition::Partition;
 use super::series::{Cold, Hot, NO_WINDOW, TenantNo, WindowNo};
 use super::side::PartKey;
+use super::sorting::Picked;
 use super::starts::Starts;
 use crate::chunkenc::ChunkDecoder;
 
@@ -281,6 +282,20 @@ impl Partition {
             self.walk_full(cold, (start_ms, start_ms + self.identity.window_ms - 1), |_| any = true);
         }
         any
+    }
+
+    /// Copies a series' labels for [`super::sorting`].
+    pub fn pick(&self, slot: u32, picked: &mut Picked) {
+        let Some((_, cold)) = self.slab.get(slot) else { return };
+        let (text, pairs) = (picked.text.len(), picked.pairs.len());
+        self.write_labels(slot, &mut picked.text);
+        picked.pairs.extend_from_slice(self.labels.get(cold.labels));
+        picked.series.push((slot, text..picked.text.len(), pairs..picked.pairs.len()));
+    }
+
+    /// Changes whenever pair numbers may have got another meaning.
+    pub fn sweeps(&self) -> u64 {
+        self.swept
     }
 
     /// Sorts series of one tenant by their labels, by the ranks of their pairs instead of their text.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_model::exemplar::Exemplar;
-use cairn_model::labels::LabelsRef;
 use cairn_model::metadata::Metadata;
 use cairn_model::storage::{
     LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
@@ -22,6 +21,7 @@ use futures::StreamExt;
 
 use super::read::Gathered;
 use super::select::select;
+use super::sorting::{Picked, Selected, sort_into};
 use super::state::Head;
 use super::tenant::Tenant;
 
@@ -32,13 +32,6 @@ const BATCH_SERIES: usize = 256;
 #[derive(Clone)]
 pub struct HeadStore {
     head: Arc<Head>,
-}
-
-/// A series that was selected.
-struct Selected {
-    labels: Labels,
-    partition: u8,
-    slot: u32,
 }
 
 impl HeadStore {
@@ -54,26 +47,27 @@ impl HeadStore {
         range: (TimestampMs, TimestampMs),
     ) -> Vec<Selected> {
         let mut selected = Vec::new();
-        let mut own = Vec::new();
         for tenant in self.head.tenants.in_scope(scope) {
             let Some(rest) = tenant.external.narrow(matchers) else { continue };
             for (index, partition) in self.head.partitions.iter().enumerate() {
-                let slots = {
+                let (slots, sweeps) = {
                     let partition = partition.read();
-                    partition.tenant(tenant.number).map(|t| select(t, &rest)).unwrap_or_default()
+                    let slots = partition.tenant(tenant.number).map(|t| select(t, &rest)).unwrap_or_default();
+                    (slots, partition.sweeps())
                 };
+                let (mut picked, mut stable) = (Picked::default(), true);
                 for slice in slots.chunks(BATCH_SERIES) {
                     let partition = partition.read();
+                    stable &= partition.sweeps() == sweeps;
                     for &slot in slice.iter().filter(|slot| partition.has_data(**slot, range)) {
-                        own.clear();
-                        partition.write_labels(slot, &mut own);
-                        let labels = tenant.external.merge(LabelsRef::from_canonical(&own));
-                        selected.push(Selected { labels, partition: index as u8, slot });
+                        partition.pick(slot, &mut picked);
                     }
                 }
+                sort_into(picked, &tenant.external, index as u8, stable, &mut selected);
             }
         }
-        selected.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        // Merges the sorted runs of partitions and tenants.
+        selected.sort_by(|a, b| a.labels.cmp(&b.labels));
         selected
     }
 

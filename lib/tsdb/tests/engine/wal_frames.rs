@@ -114,3 +114,34 @@ fn a_full_decode_around_each_record_boundary_gives_the_records_before_it() {
     }
     assert!(ends.iter().all(|e| *e >= HEADER_BYTES));
 }
+
+#[test]
+fn mutated_logs_and_records_never_panic_and_round_trip() {
+    use cairn_runtime::Rng;
+    use cairn_tsdb::fuzzing::fuzz_wal;
+    let (log, _) = log_of(4 << 10);
+    let record = BatchRecord {
+        tenant: "acme".into(),
+        ids: vec![1, 2, 9],
+        float_counts: vec![1, 0, 2],
+        t_ms: vec![5, 6, 7],
+        values: vec![1.0, f64::NAN, 0.5],
+        start_ms: vec![0, 1, 1],
+        ..BatchRecord::default()
+    };
+    let mut raw = Vec::new();
+    record.encode(&mut raw);
+    let rng = Rng::from_seed(9);
+    for seed in [log, raw] {
+        fuzz_wal(&seed);
+        for _ in 0..3_000 {
+            let mut bytes = seed.clone();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.next_u64() as u8;
+            }
+            bytes.truncate(1 + rng.below(bytes.len() as u64) as usize);
+            fuzz_wal(&bytes);
+        }
+    }
+}
