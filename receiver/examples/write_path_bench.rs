@@ -17,6 +17,7 @@ use cairn_receiver::admission::ByteBudget;
 use cairn_receiver::fill::{Rules, fill};
 use cairn_receiver::identity::{Identity, NO_ENTRY, WireKeys};
 use cairn_receiver::judge::TimeWindow;
+use cairn_receiver::scratch::{Scratch, ScratchPool};
 use cairn_runtime::{Metrics, Rng};
 
 /// As in the product.
@@ -115,6 +116,7 @@ struct Bench {
     identity: Identity,
     rules: Rules,
     budget: ByteBudget,
+    scratch: ScratchPool,
 }
 
 impl Bench {
@@ -127,7 +129,9 @@ impl Bench {
             external: Arc::new(["tenant_id".to_owned()]),
             keys: Arc::new(WireKeys::new(&Rng::from_seed(2))),
         };
+        let scratch = ScratchPool::default();
         Bench {
+            scratch,
             identity: Identity::new(usize::MAX),
             rules,
             budget: ByteBudget::new(1 << 40, &Metrics::new()),
@@ -141,14 +145,17 @@ impl Bench {
             let mut permit =
                 self.budget.take((wire.len() + 2 * body.len()) as u64).expect("the budget is huge");
             let view = self.identity.view(1);
-            let mut filled =
-                fill(version, body, &self.rules, Some(view), &mut permit).expect("the request is valid");
+            let scratch = self.scratch.take();
+            let mut filled = fill(version, body, &self.rules, Some(view), &mut permit, scratch)
+                .expect("the request is valid");
             assert_eq!(filled.batch.floats.t_ms.len(), filled.batch.series.len());
             assert!(!filled.verdicts.is_failure());
             sent.new += filled.trail.entries.iter().filter(|e| **e == NO_ENTRY).count();
             filled.trail.new.iter_mut().for_each(|l| l.store_ref = 1 + l.hash);
             self.identity.learn(&filled.trail.new, &mut filled.trail.entries, 1);
             std::hint::black_box(&filled.batch);
+            let (batch, trail) = (Some(Box::new(filled.batch)), filled.trail);
+            self.scratch.give(Scratch { batch, trail, ..filled.scratch });
         }
         sent
     }

@@ -28,6 +28,7 @@ use crate::canonical::{self, RawLabels};
 use crate::identity::{Learned, NO_ENTRY, SymbolHash, View, WireKeys};
 use crate::judge::{self, TimeWindow};
 use crate::limits::TenantLimits;
+use crate::scratch::Scratch;
 use crate::verdict::Verdicts;
 
 /// Series between two looks at the memory that the batch takes.
@@ -38,8 +39,6 @@ const SERIES_BYTES: usize = size_of::<BatchSeries>() + 16;
 const FLOAT_BYTES: usize = 24;
 /// Bytes of a symbol: its range and its hash.
 const SYMBOL_BYTES: usize = 24;
-/// Bytes of wire a series with one sample takes at least in practice; only a first guess of capacity.
-const WIRE_BYTES_PER_SERIES: usize = 64;
 
 /// Under which rules a request is read.
 #[derive(Clone)]
@@ -64,6 +63,8 @@ pub struct Filled {
     pub verdicts: Verdicts,
     /// How it went, and what to do when the store has answered.
     pub trail: Trail,
+    /// What is left of the working memory.
+    pub scratch: Scratch,
 }
 
 /// What must be known about a batch after the store has taken it.
@@ -89,6 +90,23 @@ pub struct Trail {
     pub left_out: u64,
 }
 
+impl Trail {
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        let Trail { mut entries, mut origins, mut new, mut described, .. } = std::mem::take(self);
+        entries.clear();
+        origins.clear();
+        new.clear();
+        described.clear();
+        *self = Trail { entries, origins, new, described, ..Trail::default() };
+    }
+
+    /// Series for which there is memory.
+    pub fn capacity(&self) -> usize {
+        self.entries.capacity().max(self.origins.capacity()).max(self.new.capacity())
+    }
+}
+
 /// Why a request cannot become a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FillError {
@@ -110,17 +128,19 @@ pub fn fill(
     rules: &Rules,
     view: Option<View<'_>>,
     permit: &mut Permit,
+    mut scratch: Scratch,
 ) -> Result<Filled, FillError> {
-    let mut filler = Filler::new(body, rules, view, permit);
+    let mut ranges = std::mem::take(&mut scratch.ranges);
+    let mut symbols = Symbols { hashes: std::mem::take(&mut scratch.hashes) };
+    let mut filler = Filler::new(body, rules, view, permit, &mut scratch);
     match version {
         Version::V1 => filler.all_v1()?,
-        Version::V2 => {
-            let mut ranges = Vec::new();
-            let request = v2::Request::read(body, &mut ranges)?;
-            filler.all_v2(&request)?;
-        }
+        Version::V2 => filler.all_v2(&v2::Request::read(body, &mut ranges)?, &mut symbols)?,
     }
-    Ok(filler.finish())
+    let Filler { batch, verdicts, trail, .. } = filler;
+    scratch.ranges = ranges;
+    scratch.hashes = symbols.hashes;
+    Ok(Filled { batch, verdicts, trail, scratch })
 }
 
 /// Reads the series at `origins` of `body` again and fills a batch with their labels: for those that the store
@@ -135,7 +155,7 @@ pub fn refill(
     origins: &[Range<u32>],
     permit: &mut Permit,
 ) -> Result<WriteBatch, FillError> {
-    let mut filler = Filler::new(body, rules, None, permit);
+    let mut filler = Filler::new(body, rules, None, permit, &mut Scratch::default());
     let mut ranges = Vec::new();
     let request = match version {
         Version::V1 => None,
@@ -150,7 +170,7 @@ pub fn refill(
             }
         }
     }
-    let mut batch = filler.finish().batch;
+    let mut batch = filler.batch;
     batch.metadata.clear();
     Ok(batch)
 }
@@ -198,17 +218,15 @@ struct Taken {
 }
 
 impl<'a> Filler<'a> {
-    fn new(body: &'a [u8], rules: &'a Rules, view: Option<View<'a>>, permit: &'a mut Permit) -> Self {
-        let guess = body.len() / WIRE_BYTES_PER_SERIES;
-        let mut batch = WriteBatch::new(rules.tenant.clone());
-        let mut trail = Trail::default();
-        if view.is_some() {
-            batch.series.reserve(guess / 4);
-            batch.floats.t_ms.reserve(guess / 4);
-            batch.floats.value.reserve(guess / 4);
-            trail.entries.reserve(guess / 4);
-            trail.origins.reserve(guess / 4);
-        }
+    fn new(
+        body: &'a [u8],
+        rules: &'a Rules,
+        view: Option<View<'a>>,
+        permit: &'a mut Permit,
+        scratch: &mut Scratch,
+    ) -> Self {
+        let batch = scratch.take_batch(&rules.tenant);
+        let trail = std::mem::take(&mut scratch.trail);
         Filler {
             body,
             rules,
@@ -224,10 +242,6 @@ impl<'a> Filler<'a> {
         }
     }
 
-    fn finish(self) -> Filled {
-        Filled { batch: self.batch, verdicts: self.verdicts, trail: self.trail }
-    }
-
     fn all_v1(&mut self) -> Result<(), FillError> {
         for item in v1::Request::new(self.body) {
             match item? {
@@ -241,13 +255,14 @@ impl<'a> Filler<'a> {
         self.charge()
     }
 
-    fn all_v2(&mut self, request: &v2::Request<'_, '_>) -> Result<(), FillError> {
+    fn all_v2(&mut self, request: &v2::Request<'_, '_>, symbols: &mut Symbols) -> Result<(), FillError> {
         self.loose_bytes += request.symbol_count() * SYMBOL_BYTES;
         self.charge()?;
         let keys = &self.rules.keys;
-        let symbols = Symbols { hashes: request.symbols().map(|s| keys.of_symbol(s)).collect() };
+        symbols.hashes.clear();
+        symbols.hashes.extend(request.symbols().map(|s| keys.of_symbol(s)));
         for series in request.series() {
-            self.series_v2(series?, request, &symbols)?;
+            self.series_v2(series?, request, symbols)?;
         }
         self.charge()
     }
@@ -423,7 +438,7 @@ impl<'a> Filler<'a> {
     }
 
     /// Judges and takes the samples, histograms and exemplars of a series.
-    #[inline]
+    #[inline(always)]
     fn data<const V2: bool>(
         &mut self,
         data: Data<'_, V2>,
@@ -436,6 +451,21 @@ impl<'a> Filler<'a> {
             taken.offered += 1;
             self.float(sample, describe);
         }
+        if !data.is_empty() {
+            self.other_data(data, request, describe, &mut taken)?;
+        }
+        self.trail.offered += u64::from(taken.offered);
+        Ok(taken)
+    }
+
+    #[inline(never)]
+    fn other_data<const V2: bool>(
+        &mut self,
+        data: Data<'_, V2>,
+        request: Option<&v2::Request<'_, '_>>,
+        describe: &dyn Fn() -> String,
+        taken: &mut Taken,
+    ) -> Result<(), FillError> {
         for datum in data {
             match datum? {
                 Datum::Float(sample) => {
@@ -451,11 +481,10 @@ impl<'a> Filler<'a> {
                 Datum::Label => taken.late_label = true,
             }
         }
-        self.trail.offered += u64::from(taken.offered);
-        Ok(taken)
+        Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn float(&mut self, sample: FloatSample, describe: &dyn Fn() -> String) {
         if !self.rules.window.holds(sample.t_ms) {
             return self.refuse_time(sample.t_ms, describe);
@@ -583,7 +612,7 @@ impl<'a> Filler<'a> {
         self.batch.metadata.push((family.to_owned(), metadata));
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_known(&mut self, entry: u32, mark: Mark, message: &[u8]) {
         self.last = entry;
         if self.is_untouched(mark) {
@@ -606,7 +635,7 @@ impl<'a> Filler<'a> {
         self.push(series, NO_ENTRY, message);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, series: BatchSeries, entry: u32, message: &[u8]) {
         self.batch.series.push(series);
         self.trail.entries.push(entry);

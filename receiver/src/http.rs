@@ -1,8 +1,8 @@
 //! The write endpoints: checks that need no body, then the answer that the status contract asks for.
 //!
 //! Order of checks: method, content type, content encoding, declared size, tenant, then the body (snappy,
-//! protobuf), then rate, store, verdicts. A request that breaks several rules gets the first one's status. An
-//! early refusal reads the body and throws it away, so that the client, who is still sending, reads the answer.
+//! protobuf), then rate, store, verdicts. A request that breaks several rules gets the first one's status. After an
+//! early refusal the body is read on and thrown away, so that the client, who is still sending, reads the answer.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use cairn_net::tenant;
 use cairn_proto::Version;
 use cairn_proto::content::{check_encoding, version_of};
 use futures::FutureExt;
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use tracing::error;
@@ -87,14 +87,26 @@ impl Receiver {
                 (result, true)
             }
         };
-        let refused_early = result.is_err() && !body.is_at_end();
-        let closes = refused_early && !(body_wanted && body.discard().await);
-        let mut response = respond(dialect, version.as_ref().ok().copied(), result);
-        if closes {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if body_wanted {
+            self.discard(body);
         }
+        let response = respond(dialect, version.as_ref().ok().copied(), result);
         self.metrics.answered(version.ok(), response.status());
         response
+    }
+
+    /// Reads what is left of a body beside the answer and throws it away: the client gets its answer at once, and
+    /// a connection that is closed while it still sends would lose it.
+    fn discard(&self, body: BodyReader) {
+        if !body.is_at_end() {
+            let shutdown = self.runtime.tasks.shutdown().clone();
+            self.runtime.tasks.spawn("discard_body", async move {
+                tokio::select! {
+                    _ = body.discard() => {}
+                    () = shutdown.begun() => {}
+                }
+            });
+        }
     }
 
     /// Everything that can be said before the body.
@@ -172,18 +184,12 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
 }
 
-async fn otlp(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+async fn otlp(State(receiver): State<Arc<Receiver>>, request: Request) -> ApiError {
     let timeout = receiver.config.body_timeout;
-    let closes =
-        !BodyReader::new(request.into_body(), receiver.runtime.clock.clone(), timeout).discard().await;
-    let mut response = ApiError::NotImplemented(
+    receiver.discard(BodyReader::new(request.into_body(), receiver.runtime.clock.clone(), timeout));
+    ApiError::NotImplemented(
         "OTLP is not taken in yet: send remote write to /api/v1/write, for instance from an OpenTelemetry collector's prometheusremotewrite exporter".to_owned(),
     )
-    .into_response();
-    if closes {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 #[derive(Deserialize)]

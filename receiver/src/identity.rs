@@ -6,7 +6,7 @@
 //! when that fails is the table asked, and only when that fails are labels read.
 //!
 //! The prediction belongs to the series, not to a connection or a place in a request: it survives requests cut
-//! elsewhere, connections used in turn, and one series more or less in between. ADR 0009 says why keys and not
+//! elsewhere, connections used in turn, and one series more or less in between. ADR 0007 says why keys and not
 //! bytes are kept.
 //!
 //! Invariant: an entry is believed only when its whole key is equal, so a prediction can be wrong but never

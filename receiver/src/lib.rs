@@ -1,7 +1,7 @@
 //! Remote-write receiver: from an HTTP body to samples that are durable, or to an answer that says why not.
 //!
 //! The way of a request: [`http`] checks its head and makes the answer; [`write`] takes it through its steps;
-//! [`admission`] and [`buffers`] bound its memory; [`fill`] turns bytes into one batch, with [`identity`] to
+//! [`admission`] bounds its memory, [`buffers`] and [`scratch`] use it again; [`fill`] turns bytes into one batch, with [`identity`] to
 //! know series without reading their labels, [`canonical`] for the label rules and [`judge`] for time and
 //! histograms; [`rate`], [`limits`] and [`tenants`] are per tenant; [`verdict`] collects what is refused,
 //! [`journal`] keeps the last of it, [`quarantine`] the bodies that are our fault. [`receiver`] holds it all
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod quarantine;
 pub mod rate;
 pub mod receiver;
+pub mod scratch;
 pub mod tenants;
 pub mod verdict;
 pub mod write;

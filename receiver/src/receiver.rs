@@ -14,6 +14,7 @@ use crate::journal::Journal;
 use crate::limits::LimitsBook;
 use crate::metrics::ReceiverMetrics;
 use crate::quarantine::Quarantine;
+use crate::scratch::ScratchPool;
 use crate::tenants::Tenants;
 
 /// Takes in write requests and hands them to a store.
@@ -24,6 +25,7 @@ pub struct Receiver {
     pub(crate) limits: Arc<LimitsBook>,
     pub(crate) budget: ByteBudget,
     pub(crate) buffers: BufferPool,
+    pub(crate) scratch: ScratchPool,
     pub(crate) tenants: Tenants,
     pub(crate) journal: Journal,
     pub(crate) quarantine: Quarantine,
@@ -53,6 +55,7 @@ impl Receiver {
             limits,
             budget: ByteBudget::new(config.admission_bytes, &runtime.metrics),
             buffers: BufferPool::default(),
+            scratch: ScratchPool::default(),
             tenants: Tenants::new(config.max_known_series),
             journal: Journal::default(),
             quarantine: Quarantine::new(keep),

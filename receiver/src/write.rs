@@ -25,6 +25,7 @@ use crate::identity::{Identity, NO_ENTRY};
 use crate::judge::TimeWindow;
 use crate::metrics::Recalled;
 use crate::receiver::Receiver;
+use crate::scratch::Scratch;
 use crate::tenants::Tenant;
 use crate::verdict::Verdicts;
 
@@ -95,14 +96,14 @@ impl Receiver {
             keys: self.keys.clone(),
         };
         let stamp = Identity::stamp(now);
-        let work =
-            Work { version, wire, buffer: self.buffers.take(), decoded_len, permit, rules, tenant, stamp };
+        let (buffer, scratch) = (self.buffers.take(), self.scratch.take());
+        let work = Work { version, wire, buffer, scratch, decoded_len, permit, rules, tenant, stamp };
         let (mut work, filled) = if decoded_len as usize >= OFFLOAD_BYTES {
             self.runtime.cpu.run(move || work.fill()).await.map_err(|_| WriteError::Panicked)?
         } else {
             work.fill()
         };
-        let Filled { batch, mut verdicts, mut trail } = filled?;
+        let Filled { batch, mut verdicts, mut trail, mut scratch } = filled?;
 
         let rate = work.tenant.rate.take(trail.offered, limits.samples_per_s, limits.burst_samples, now);
         if let Err(retry_after_s) = rate {
@@ -121,7 +122,8 @@ impl Receiver {
 
         let mut outcome = Outcome::default();
         if !batch.series.is_empty() || !batch.metadata.is_empty() {
-            let appended = self.append(batch).await?;
+            let mut appended = self.append(batch).await?;
+            scratch.batch = appended.spare.take();
             outcome.count(&appended);
             appended.rejections.into_iter().for_each(|r| verdicts.add(r));
             if !appended.unknown.is_empty() {
@@ -129,6 +131,8 @@ impl Receiver {
             }
             learn(&work, &mut trail, &appended.refs);
         }
+        scratch.trail = trail;
+        self.scratch.give(scratch);
         outcome.verdicts = verdicts;
         Ok(outcome)
     }
@@ -244,6 +248,7 @@ struct Work {
     version: Version,
     wire: Bytes,
     buffer: PooledBuffer,
+    scratch: Scratch,
     decoded_len: u64,
     permit: Permit,
     rules: Rules,
@@ -257,7 +262,9 @@ impl Work {
             Err(e) => Err(malformed_snappy(&e)),
             Ok(body) => {
                 let view = self.tenant.identity.view(self.stamp);
-                fill(self.version, body, &self.rules, Some(view), &mut self.permit).map_err(not_filled)
+                let scratch = std::mem::take(&mut self.scratch);
+                fill(self.version, body, &self.rules, Some(view), &mut self.permit, scratch)
+                    .map_err(not_filled)
             }
         };
         (self, filled)

@@ -159,6 +159,7 @@ impl MemStore {
             }
         }
         s.metadata.extend(batch.metadata.iter().cloned());
+        answer.spare = Some(Box::new(batch));
         answer
     }
 }

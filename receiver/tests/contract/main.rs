@@ -9,3 +9,4 @@ mod samples;
 mod status;
 mod stores;
 mod versions;
+mod wire;
