@@ -196,3 +196,29 @@ impl TestEngine for MemoryEngine {
         answer(self.query_range(query, start_ms, end_ms, step_ms))
     }
 }
+
+/// Evaluates arbitrary bytes as a query over a few series of every kind, with small budgets: it must end in an
+/// answer or an error. For fuzzing.
+pub fn fuzz_evaluate(data: &[u8]) {
+    const LOAD: &str = r#"load 15s
+      f_total{a="x",b="p"} 0+3x20 0+1x10 stale _x3 5 NaN Inf
+      f_total{a="y",b="p"} 1 2 _ 4 3 2 1
+      h{a="x"} {{schema:0 count:3 sum:5 buckets:[1 2]}}+{{schema:0 count:3 sum:5 buckets:[1 2]}}x10 7 {{schema:1 count:1 buckets:[1]}}
+      h{a="y"} {{schema:-53 custom_values:[1 2] count:3 sum:5 buckets:[1 1 1]}}x10
+      c_bucket{le="1"} 0+1x30
+      c_bucket{le="+Inf"} 0+2x30
+      target_info{instance="i",job="j",data="d"} 1x30
+      up{instance="i",job="j"} 1x30"#;
+    let Ok(query) = std::str::from_utf8(data) else { return };
+    let mut engine = MemoryEngine::new(|o| {
+        o.features = Features::all();
+        o.start_timestamps = true;
+        o.delayed_name_removal = data.len() % 2 == 1;
+        o.max_samples = 20_000;
+        o.max_steps = 2_000;
+    });
+    let script = crate::testlang::Script::parse(LOAD).expect("the data above is well formed");
+    crate::testlang::run(&script, &mut engine);
+    let _ = engine.query_instant(query, 200_000);
+    let _ = engine.query_range(query, 30_000, 400_000, 37_000);
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_model::Labels;
+use cairn_model::sample::Sample;
+use cairn_model::{FloatHistogram, Labels, Value};
 use cairn_promql::engine::{Cancel, ColumnsOnly};
-use cairn_promql::memory::MemoryStore;
+use cairn_promql::memory::{MemoryStore, fuzz_evaluate};
 use cairn_promql::parser::{Features, MAX_DEPTH, parse};
 use cairn_promql::value::{FloatPoint, SampleValue};
 use cairn_promql::{Engine, EngineOptions, ErrorKind, QueryError, QueryOptions, QueryValue};
@@ -145,6 +146,84 @@ fn what_is_wrong_with_a_query_is_bad_data() {
         error(&e, &s, "x_total[5m]").to_string(),
         r#"invalid expression type "range vector" for range query, must be Scalar or instant Vector"#
     );
+}
+
+#[test]
+fn series_without_a_result_do_not_collide() {
+    let mut s = MemoryStore::default();
+    add(&mut s, &[("__name__", "a"), ("l", "1")], &[(0, 1.0), (60_000, 2.0)]);
+    add(&mut s, &[("__name__", "b"), ("l", "1")], &[(60_000, 2.0)]);
+    let e = engine(|_| {});
+    assert_eq!(
+        vector(&e, &s, r#"sum(deriv({l="1"}[5m])) * 60"#, 60_000),
+        [("{}".to_owned(), 1.0)],
+        "one sample gives no slope"
+    );
+}
+
+#[test]
+fn a_partner_without_meaning_for_the_operator_is_filled() {
+    let mut s = MemoryStore::default();
+    add(&mut s, &[("__name__", "f"), ("l", "1")], &[(0, 7.0)]);
+    let histogram = Value::FloatHistogram(Arc::new(FloatHistogram { count: 1.0, ..Default::default() }));
+    let sample = Sample { t_ms: 0, start_ms: 0, value: histogram };
+    s.add(Labels::from_pairs([("__name__", "h"), ("l", "1")]).unwrap(), [sample]);
+    let e = engine(|o| o.features = Features::all());
+    let query = "f % on (l) group_right () fill_left (4) h";
+    assert_eq!(vector(&e, &s, query, 0), [(r#"{l="1"}"#.to_owned(), 3.0)]);
+    let result = wait(e.instant(&s, "quantile_over_time(2, f[1m])", 0, &QueryOptions::default())).unwrap();
+    assert_eq!(result.warnings, ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)"]);
+}
+
+#[test]
+fn the_ends_of_time_do_no_harm() {
+    for modifier in [
+        "",
+        " @ 9.2e15",
+        " @ -9.2e15",
+        " offset 290y",
+        " offset -290y",
+        " @ 9.2e15 offset -290y",
+        " @ -9.2e15 offset 290y",
+    ] {
+        for query in [
+            "f_total",
+            "f_total smoothed",
+            "timestamp(f_total)",
+            "info(up)",
+            "rate(f_total[5m])",
+            "rate(f_total[290y])",
+            "rate(f_total[290y] smoothed)",
+            "changes(f_total[290y] anchored)",
+            "sum_over_time(f_total[290y:290y])",
+            "max_over_time(f_total[290y:1ms])",
+            "absent_over_time(nope[290y])",
+            "f_total[290y] smoothed",
+            "f_total[290y:280y]",
+        ] {
+            let query = match query.rfind([']', 'l', 'p', 'd']).filter(|_| query.ends_with(')')) {
+                Some(at) => format!("{}{modifier}{}", &query[..=at], &query[at + 1..]),
+                None => format!("{query}{modifier}"),
+            };
+            fuzz_evaluate(query.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn mutilated_expressions_end_in_an_answer_or_an_error() {
+    let corpus = include_str!("../testdata/parser/prometheus-3.14.jsonl");
+    for (n, line) in corpus.lines().enumerate() {
+        let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        let query = case["query"].as_str().unwrap();
+        fuzz_evaluate(query.as_bytes());
+        let mut cut = query.as_bytes().to_vec();
+        if !cut.is_empty() {
+            let at = n % cut.len();
+            cut.remove(at);
+            fuzz_evaluate(&cut);
+        }
+    }
 }
 
 #[test]

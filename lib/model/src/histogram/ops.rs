@@ -388,8 +388,15 @@ impl FloatHistogram {
         Ok(Reconciled { reset_collision, custom_bounds: false })
     }
 
+    /// Whether counts can be added bucket by bucket: same buckets, and none that the zero bucket covers.
     fn same_layout(&self, o: &FloatHistogram) -> bool {
-        self.schema == o.schema
+        let covered = |spans: &[Span]| {
+            spans.first().is_some_and(|s| exponential_bound(s.offset, self.schema) <= self.zero_threshold)
+        };
+        let zero_covers =
+            self.zero_threshold > 0.0 && (covered(&self.positive_spans) || covered(&self.negative_spans));
+        !zero_covers
+            && self.schema == o.schema
             && self.zero_threshold == o.zero_threshold
             && self.positive_spans == o.positive_spans
             && self.negative_spans == o.negative_spans
@@ -419,7 +426,10 @@ impl FloatHistogram {
     }
 
     fn each_number(&mut self, mut f: impl FnMut(&mut f64)) {
-        [&mut self.zero_count, &mut self.count, &mut self.sum].into_iter().for_each(&mut f);
+        if !self.uses_custom_buckets() {
+            f(&mut self.zero_count); // custom buckets have none: it stays zero whatever the factor
+        }
+        [&mut self.count, &mut self.sum].into_iter().for_each(&mut f);
         self.positive_buckets.iter_mut().chain(&mut self.negative_buckets).for_each(f);
     }
 

@@ -119,6 +119,11 @@ impl Column {
         self.floats.iter().all(|v| is_absent(*v)) && self.histograms.iter().all(Option::is_none)
     }
 
+    /// Whether any step has a float.
+    pub fn has_float(&self) -> bool {
+        self.floats.iter().any(|v| !is_absent(*v))
+    }
+
     /// Removes all histograms.
     pub fn drop_histograms(&mut self) {
         self.histograms.clear();

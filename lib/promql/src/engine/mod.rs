@@ -43,6 +43,9 @@ use fetch::{FetchLimits, Fetched};
 use plan::Plan;
 use planner::{PlanOptions, PlanTimes};
 
+/// Steps of a query or subquery unless the options say otherwise. Judgement: 58 days at 1 s, and 40 MB a column.
+pub const MAX_STEPS: u64 = 5_000_000;
+
 /// What holds for all queries of an engine.
 #[derive(Clone)]
 pub struct EngineOptions {
@@ -58,7 +61,7 @@ pub struct EngineOptions {
     pub max_series: u64,
     /// Bytes of labels and chunks that a query may read, 0 = no limit.
     pub max_bytes: u64,
-    /// Steps of a query or subquery, 0 = no limit.
+    /// Steps of a query or subquery; a column of them is held for every series under evaluation.
     pub max_steps: u64,
     /// Experimental parts of the language that are allowed.
     pub features: Features,
@@ -86,7 +89,7 @@ impl EngineOptions {
             max_samples: 50_000_000,
             max_series: 0,
             max_bytes: 0,
-            max_steps: 0,
+            max_steps: MAX_STEPS,
             features: Features::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,

@@ -29,7 +29,7 @@ pub struct PlanOptions {
     pub lookback_ms: i64,
     /// Resolution of subqueries that name none.
     pub default_subquery_step_ms: i64,
-    /// Steps of a query or subquery, 0 = no limit.
+    /// Steps of a query or subquery.
     pub max_steps: u64,
 }
 
@@ -307,7 +307,10 @@ impl<'q> Planner<'q> {
             .iter()
             .position(|a| a.value_type() == ValueType::Matrix)
             .ok_or_else(|| QueryError::Internal(format!("{} without a range vector", c.func.name)))?;
-        let range = self.range(&c.args[at], scope)?;
+        let mut range = self.range(&c.args[at], scope)?;
+        if at > 0 {
+            range.node.span = c.args[0].unwrap_parens().span(); // annotations stand at the first argument
+        }
         self.check_edges(&range.node, c.func.name, func.allows_anchored(), func.allows_smoothed())?;
         let mut params = Vec::new();
         for (_, arg) in c.args.iter().enumerate().filter(|(i, _)| *i != at) {
@@ -647,7 +650,7 @@ impl<'q> Planner<'q> {
 
     fn check_steps(&self, grid: Grid, span: Span) -> Result<(), QueryError> {
         let (needed, limit) = (grid.steps as u64, self.options.max_steps);
-        if limit == 0 || needed <= limit {
+        if needed <= limit {
             return Ok(());
         }
         let culprit = span.text(self.query).to_owned();

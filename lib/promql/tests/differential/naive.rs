@@ -18,6 +18,8 @@ pub type Answer = BTreeMap<String, f64>;
 
 type Sample = (Labels, f64);
 type Window = Vec<(i64, f64)>;
+/// Windows with the range's start and end.
+type Ranges = (Vec<(Labels, Window)>, i64, i64);
 
 /// The evaluator.
 #[derive(Clone, Copy)]
@@ -125,11 +127,11 @@ impl Naive<'_> {
             }
             return distinct(out);
         }
-        if name == "timestamp" {
-            if let Expr::Vector(v) = c.args[0].unwrap_parens() {
-                let seconds = |(l, ts, _): (Labels, i64, f64)| (nameless(&l), ts as f64 / 1000.0);
-                return Ok(self.last(v, t).into_iter().map(seconds).collect());
-            }
+        if name == "timestamp"
+            && let Expr::Vector(v) = c.args[0].unwrap_parens()
+        {
+            let seconds = |(l, ts, _): (Labels, i64, f64)| (nameless(&l), ts as f64 / 1000.0);
+            return Ok(self.last(v, t).into_iter().map(seconds).collect());
         }
         let v = self.vector(&c.args[0], t)?;
         if name == "absent" {
@@ -159,7 +161,7 @@ impl Naive<'_> {
         )
     }
 
-    fn windows(&self, e: &Expr, t: i64) -> Result<(Vec<(Labels, Window)>, i64, i64), String> {
+    fn windows(&self, e: &Expr, t: i64) -> Result<Ranges, String> {
         match e {
             Expr::Matrix(m) => {
                 let end = self.reference(t, m.selector.offset.as_ref(), m.selector.at);
@@ -177,7 +179,7 @@ impl Naive<'_> {
         }
     }
 
-    fn subquery(&self, s: &SubqueryExpr, t: i64) -> Result<(Vec<(Labels, Window)>, i64, i64), String> {
+    fn subquery(&self, s: &SubqueryExpr, t: i64) -> Result<Ranges, String> {
         let end = self.reference(t, s.offset.as_ref(), s.at);
         let start = end - fixed(&s.range);
         let step = s.step.as_ref().map_or(60_000, fixed);

@@ -89,7 +89,7 @@ impl Accumulator {
 
     /// Adds one member.
     pub fn add(&mut self, column: &Column, place: Place<'_>, notes: &mut Annotations) {
-        if !column.histograms.is_empty() {
+        if !column.histograms.is_empty() || !self.histograms.is_empty() {
             return self.add_mixed(column, place, notes);
         }
         let steps = column.first..column.end();
@@ -145,6 +145,8 @@ impl Accumulator {
     fn add_mixed(&mut self, column: &Column, place: Place<'_>, notes: &mut Annotations) {
         for (k, point) in column.points() {
             match point {
+                // A step that has no result any more takes no more samples.
+                Point::Float(_) if matches!(self.histograms.get(k), Some(HistogramState::Incompatible)) => {}
                 Point::Float(v) => self.add_float(k, v),
                 Point::Histogram(h) => self.add_histogram(k, h, place, notes),
             }

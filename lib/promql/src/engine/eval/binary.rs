@@ -33,6 +33,20 @@ pub(super) enum Combined {
     Nothing,
 }
 
+/// Whether `op` has a meaning for samples of these kinds.
+fn has_meaning(op: BinaryOp, left: Point<'_>, right: Point<'_>) -> bool {
+    use BinaryOp::{Add, Div, Eql, Mul, Neq, Sub};
+    match (left, right) {
+        (Point::Float(_), Point::Float(_)) => !op.is_trim(),
+        (Point::Float(_), Point::Histogram(_)) => op == Mul,
+        (Point::Histogram(_), Point::Float(_)) => matches!(op, Mul | Div) || op.is_trim(),
+        (Point::Histogram(a), Point::Histogram(b)) => {
+            let addable = a.uses_custom_buckets() == b.uses_custom_buckets();
+            matches!(op, Eql | Neq) || (addable && matches!(op, Add | Sub))
+        }
+    }
+}
+
 /// Applies `op` to two samples.
 pub(super) fn combine(
     op: BinaryOp,
@@ -166,6 +180,9 @@ impl Evaluator<'_> {
             occupied: None,
             results: Results::default(),
         };
+        for m in found.iter().filter(|m| m.right.len() > 1) {
+            join.refuse_two_ones(&m.right)?;
+        }
         for (i, m) in found.iter().enumerate() {
             self.check_at(i)?;
             join.combine(m, notes)?;
@@ -267,9 +284,6 @@ struct Join<'a> {
 impl Join<'_> {
     fn combine(&mut self, m: &Match, notes: &mut Annotations) -> Result<(), QueryError> {
         let (many, one) = (&m.left, &m.right);
-        if one.len() > 1 {
-            self.refuse_two_ones(one)?;
-        }
         let fill = self.matching.fill;
         if many.len() > 1 && self.matching.card == VectorMatchCardinality::OneToOne {
             self.refuse_two_manys(many, one)?;
@@ -281,8 +295,9 @@ impl Join<'_> {
                 let (a, b) = (&self.many[*i].column, &self.one[*j].column);
                 let column = self.columns(a, b, notes);
                 if many.len() > 1 && self.matching.card != VectorMatchCardinality::OneToOne {
-                    let both = |k: usize| a.has(k) && b.has(k);
-                    refuse_same_result(&mut inserted, &labels, self.grid.steps, both)?;
+                    let combined =
+                        |k: usize| a.get(k).zip(b.get(k)).is_some_and(|(a, b)| self.combines(a, b));
+                    refuse_same_result(&mut inserted, &labels, self.grid.steps, combined)?;
                 }
                 self.results.add(labels, column, self.return_bool)?;
             }
@@ -296,6 +311,12 @@ impl Join<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the operator has a meaning for a sample of the many side and one of the one side.
+    fn combines(&self, many: Point<'_>, one: Point<'_>) -> bool {
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        has_meaning(self.op, left, right)
     }
 
     fn labels(&self, many: &Labels, one: &Labels) -> Labels {
@@ -363,17 +384,13 @@ impl Join<'_> {
     ) -> Result<(), QueryError> {
         let s = &self.many[i];
         let labels = self.labels(&s.labels, &self.signature.labels(&s.labels));
-        let column = self.filled(
-            &s.column,
-            value,
-            !self.swapped,
-            |k| one.iter().any(|j| self.one[*j].column.has(k)),
-            notes,
-        );
+        let has_partner = |k: usize| one.iter().any(|j| self.one[*j].column.has(k));
+        let column = self.filled(&s.column, value, !self.swapped, has_partner, notes);
         self.results.add(labels, column, self.return_bool)
     }
 
-    /// Results of series `j` of the one side where all its partners are missing.
+    /// Results of series `j` of the one side where all its partners are missing. A partner with which the
+    /// operator has no meaning counts as missing.
     fn fill_many(
         &mut self,
         j: usize,
@@ -383,13 +400,13 @@ impl Join<'_> {
     ) -> Result<(), QueryError> {
         let s = &self.one[j];
         let labels = self.labels(&self.signature.labels(&s.labels), &s.labels);
-        let column = self.filled(
-            &s.column,
-            value,
-            self.swapped,
-            |k| many.iter().any(|i| self.many[*i].column.has(k)),
-            notes,
-        );
+        let has_partner = |k: usize| {
+            s.column.get(k).is_some_and(|one| {
+                let mut partners = many.iter().filter_map(|i| self.many[*i].column.get(k));
+                partners.any(|p| self.combines(p, one))
+            })
+        };
+        let column = self.filled(&s.column, value, self.swapped, has_partner, notes);
         self.results.add(labels, column, self.return_bool)
     }
 
@@ -445,8 +462,10 @@ impl Join<'_> {
     /// Refuses two series of the other side at a step at which they have a partner.
     fn refuse_two_manys(&self, many: &[usize], one: &[usize]) -> Result<(), QueryError> {
         for k in 0..self.grid.steps {
-            let partner = self.matching.fill.rhs.is_some() || one.iter().any(|j| self.one[*j].column.has(k));
-            if partner && many.iter().filter(|i| self.many[**i].column.has(k)).count() > 1 {
+            let found = one.iter().find_map(|j| self.one[*j].column.get(k));
+            let Some(partner) = found.or(self.matching.fill.rhs.map(Point::Float)) else { continue };
+            let present = many.iter().filter_map(|i| self.many[*i].column.get(k));
+            if present.filter(|p| self.combines(*p, partner)).count() > 1 {
                 return Err(QueryError::Execution(
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
                         .to_owned(),
@@ -462,11 +481,11 @@ fn refuse_same_result(
     inserted: &mut HashMap<Labels, Vec<bool>>,
     labels: &Labels,
     steps: usize,
-    both: impl Fn(usize) -> bool,
+    combined: impl Fn(usize) -> bool,
 ) -> Result<(), QueryError> {
     let taken = inserted.entry(labels.clone()).or_insert_with(|| vec![false; steps]);
     for (k, taken) in taken.iter_mut().enumerate() {
-        if both(k) {
+        if combined(k) {
             if *taken {
                 return Err(QueryError::Execution(
                     "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),

@@ -116,7 +116,7 @@ impl Evaluator<'_> {
             i
         };
         for (i, s) in input.series.iter().enumerate() {
-            if s.column.floats.iter().any(|v| !super::super::column::is_absent(*v)) {
+            if s.column.has_float() {
                 let text = s.labels.get(BUCKET_LABEL).unwrap_or("");
                 match buckets::parse_bound(text) {
                     Some(bound) => {

@@ -335,12 +335,10 @@ impl SeriesSource for RangeLeaf<'_> {
             None => self.each_window(buf, labels.metric_name(), column, notes)?,
         };
         *looked_at += seen;
-        if seen == 0 {
+        if seen == 0 || column.is_empty() {
             return Ok(None);
         }
-        if matches!(func, RangeFn::Rate | RangeFn::Increase)
-            && column.floats.iter().any(|v| !super::super::column::is_absent(*v))
-        {
+        if matches!(func, RangeFn::Rate | RangeFn::Increase) && column.has_float() {
             self.note_non_counter(labels, notes);
         }
         Ok(Some(column))
