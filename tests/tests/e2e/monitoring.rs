@@ -31,6 +31,21 @@ const QUERIES: &[&str] = &[
     "count({__name__=~\"go_.+\", job!=\"nothing\"}) by (job) > bool 5",
 ];
 
+/// Asked of the old sender and of cairn. Without range selectors: those were closed on the left before Prometheus 3, so
+/// there the old one is no oracle.
+const QUERIES_BEFORE_3: &[&str] = &[
+    "up",
+    "count by (job) (up)",
+    "sum by (job) (process_cpu_seconds_total)",
+    "histogram_quantile(0.9, sum by (le) (prometheus_http_request_duration_seconds_bucket))",
+    "go_goroutines offset 3s",
+    "topk(3, node_filesystem_size_bytes)",
+    "node_memory_MemAvailable_bytes / on (instance) node_memory_MemTotal_bytes",
+    "quantile by (mode) (0.5, node_cpu_seconds_total)",
+    "node_cpu_seconds_total{mode=~\"user|system\"} unless on (cpu) node_cpu_seconds_total{cpu=\"0\"} or up",
+    "count by (job) ({__name__=~\"go_.+\", job!=\"nothing\"}) > bool 5",
+];
+
 const RULES: &str = r#"
 groups:
   - name: e2e
@@ -119,9 +134,11 @@ fn cairn_answers_records_and_alerts_for_two_real_senders() -> Result<()> {
     let (_p3, p3_address) = stack.start_prometheus("prometheus", &prometheus, &v2)?;
     let (_p2, p2_address) = stack.start_prometheus("prometheus-2.42", &old_prometheus, &v1)?;
 
-    for (sender, tenant) in [(&p3_address, "new"), (&p2_address, "default-tenant")] {
-        let compared = compare_queries(sender, &cairn.http, tenant)?;
-        println!("{tenant}: {} queries equal, {compared} points compared", QUERIES.len());
+    for (sender, tenant, queries) in
+        [(&p3_address, "new", QUERIES), (&p2_address, "default-tenant", QUERIES_BEFORE_3)]
+    {
+        let compared = compare_queries(sender, &cairn.http, tenant, queries)?;
+        println!("{tenant}: {} queries equal, {compared} points compared", queries.len());
     }
     a_recording_rule_appears(&cairn.http)?;
     an_alert_fires_and_resolves(&stack, node, &am_address)?;
@@ -155,7 +172,7 @@ fn start_alertmanager(dir: &Path, binary: &Path) -> Result<(Process, String)> {
 }
 
 /// Waits until cairn has what the sender had at one moment, then compares all queries at that moment.
-fn compare_queries(sender: &str, cairn: &str, tenant: &str) -> Result<usize> {
+fn compare_queries(sender: &str, cairn: &str, tenant: &str, queries: &[&str]) -> Result<usize> {
     let oracle = Server { address: sender, headers: &[] };
     let headers = [("THANOS-TENANT", tenant)];
     let cairn = Server { address: cairn, headers: &headers };
@@ -172,7 +189,7 @@ fn compare_queries(sender: &str, cairn: &str, tenant: &str) -> Result<usize> {
         Ok(())
     })?;
     let mut compared = 0;
-    for query in QUERIES {
+    for query in queries {
         compared += same(query, &instant(&oracle, query, at)?, &instant(&cairn, query, at)?)?;
         let (start, end) = (at - 10.0, at);
         compared +=

@@ -11,10 +11,21 @@ pub struct Stage {
     pub name: &'static str,
     /// Peers that are fetched before the stage runs; its tests skip by themselves what needs a missing one.
     pub peers: &'static [&'static str],
-    /// Whether it runs only with `--full` or by name.
-    pub full: bool,
+    /// When it runs.
+    pub when: When,
     /// What it does.
     pub steps: &'static [Step],
+}
+
+/// When a stage runs. By its name it always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In every run.
+    Always,
+    /// With `--full`.
+    Full,
+    /// Only by its name: a part of another stage.
+    ByName,
 }
 
 /// One thing a stage does.
@@ -26,21 +37,85 @@ pub enum Step {
 }
 
 use Step::{Cargo, Own};
+use When::{Always, ByName, Full};
 
-/// All stages. One build profile (dev) for all, so that nothing is built twice.
+/// All stages. One build profile (dev) and always the whole workspace, never `-p`: another choice of packages would be
+/// another choice of features, and everything would be built twice.
 pub const STAGES: &[Stage] = &[
-    Stage { name: "fmt", peers: &[], full: false, steps: &[Cargo(&["fmt", "--all", "--check"])] },
+    Stage { name: "fmt", peers: &[], when: Always, steps: &[Cargo(&["fmt", "--all", "--check"])] },
     Stage {
         name: "lint",
         peers: &[],
-        full: false,
+        when: Always,
         steps: &[Cargo(&["clippy", "--workspace", "--all-targets"])],
     },
+    // Binaries too: end-to-end tests start them, and `--all-targets` gives every later step the same features.
+    Stage {
+        name: "build",
+        peers: &[],
+        when: Always,
+        steps: &[Cargo(&["build", "--workspace", "--all-targets"])],
+    },
+    // Everything that cargo runs, golden data and real programs included.
     Stage {
         name: "unit",
-        peers: &[],
-        full: false,
-        steps: &[Cargo(&["test", "--workspace", "--exclude", "cairn-tests", "--no-fail-fast"])],
+        peers: &["prometheus", "prometheus-2.42", "alertmanager", "node_exporter"],
+        when: Always,
+        steps: &[Cargo(&["test", "--workspace", "--no-fail-fast"])],
     },
-    Stage { name: "newcomer", peers: &[], full: true, steps: &[Own(newcomer::run)] },
+    // Parts of the above by name, for work on one of them.
+    Stage {
+        name: "e2e",
+        peers: &["prometheus", "prometheus-2.42", "alertmanager", "node_exporter"],
+        when: ByName,
+        steps: &[
+            Cargo(&["build", "--workspace", "--all-targets"]),
+            Cargo(&["test", "--workspace", "--test", "e2e", "--", "--nocapture"]),
+        ],
+    },
+    Stage {
+        name: "golden",
+        peers: &["prometheus"],
+        when: ByName,
+        steps: &[Cargo(&[
+            "test",
+            "--workspace",
+            "--test",
+            "golden",
+            "--test",
+            "golden_block",
+            "--test",
+            "block_promtool",
+            "--",
+            "--nocapture",
+        ])],
+    },
+    Stage {
+        name: "promqltest",
+        peers: &[],
+        when: ByName,
+        steps: &[Cargo(&["test", "--workspace", "--test", "promqltest", "--test", "testlang_runner"])],
+    },
+    Stage {
+        name: "wal",
+        peers: &[],
+        when: ByName,
+        steps: &[Cargo(&["test", "--workspace", "--test", "engine"])],
+    },
+    Stage {
+        name: "crash",
+        peers: &[],
+        when: ByName,
+        steps: &[
+            Cargo(&["build", "--workspace", "--all-targets"]),
+            Cargo(&["test", "--workspace", "--test", "e2e", "--", "--nocapture", "crash"]),
+        ],
+    },
+    Stage {
+        name: "layers",
+        peers: &[],
+        when: ByName,
+        steps: &[Cargo(&["test", "--workspace", "--test", "layers", "--test", "deploy"])],
+    },
+    Stage { name: "newcomer", peers: &[], when: Full, steps: &[Own(newcomer::run)] },
 ];

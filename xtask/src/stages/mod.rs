@@ -12,7 +12,7 @@ mod tally;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use list::{STAGES, Stage, Step};
+use list::{STAGES, Stage, Step, When};
 use runner::Runner;
 use tally::Counts;
 
@@ -44,8 +44,12 @@ fn chosen(args: &[String]) -> Result<Vec<&'static Stage>> {
             bail!("cannot run stage {name}: there are {}", known.join(", "));
         }
     }
-    let wanted =
-        |stage: &&Stage| if names.is_empty() { full || !stage.full } else { names.contains(&stage.name) };
+    let wanted = |stage: &&Stage| match stage.when {
+        _ if !names.is_empty() => names.contains(&stage.name),
+        When::Always => true,
+        When::Full => full,
+        When::ByName => false,
+    };
     Ok(STAGES.iter().filter(wanted).collect())
 }
 
@@ -82,7 +86,9 @@ mod tests {
         assert!(names(&["--full"]).contains(&"newcomer"));
         assert_eq!(names(&["newcomer"]), ["newcomer"]);
         assert_eq!(names(&["unit", "fmt"]), ["fmt", "unit"]);
-        assert!(chosen(&["nonesuch".to_owned()]).is_err_and(|e| e.to_string().contains("fmt, lint, unit")));
+        assert!(
+            chosen(&["nonesuch".to_owned()]).is_err_and(|e| e.to_string().contains("fmt, lint, build, unit"))
+        );
     }
 
     #[test]
