@@ -90,7 +90,7 @@ impl FromStr for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = SIZES[..4].iter().rev().find(|(_, u)| self.0 >= *u && self.0 % u == 0);
+        let unit = SIZES[..4].iter().rev().find(|(_, u)| self.0 >= *u && self.0.is_multiple_of(*u));
         match unit {
             Some((name, u)) => write!(f, "{}{name}", self.0 / u),
             None => write!(f, "{}", self.0),

@@ -201,7 +201,7 @@ impl RaftLogStorage<RaftTypes> for LogStore {
     {
         let records: Vec<_> = entries.into_iter().map(Record::Entry).collect();
         let written = self.write(records).await;
-        let told = written.as_ref().map(|()| ()).map_err(|e| io::Error::new(e.kind(), e.to_string()));
+        let told = written.as_ref().copied().map_err(|e| io::Error::new(e.kind(), e.to_string()));
         callback.io_completed(told);
         written
     }

@@ -85,7 +85,7 @@ mod tests {
     fn matchers_on_external_labels_are_judged_here() {
         let up = Matcher::equal("__name__", "up");
         let eu = Matcher::equal("region", "eu");
-        assert_eq!(ext().narrow(&[up.clone(), eu]).unwrap(), [up.clone()]);
+        assert_eq!(ext().narrow(&[up.clone(), eu]).unwrap(), std::slice::from_ref(&up));
         let not_acme = Matcher::new(MatchOp::NotEqual, "tenant_id", "acme").unwrap();
         assert!(ext().narrow(&[up, not_acme]).is_none());
     }

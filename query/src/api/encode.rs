@@ -10,41 +10,30 @@ use crate::json::{write_float, write_labels, write_point, write_string, write_ti
 
 /// `{"resultType":…,"result":…}`, open: the caller adds `stats` or closes the brace.
 pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
-    let (kind, write): (&str, &dyn Fn(&mut Vec<u8>)) = match value {
-        QueryValue::Scalar(p) => ("scalar", &|out| write_scalar(out, p.t_ms, p.value)),
-        QueryValue::String(t_ms, text) => ("string", &|out| {
+    out.extend_from_slice(b"{\"resultType\":\"");
+    out.extend_from_slice(kind(value).as_bytes());
+    out.extend_from_slice(b"\",\"result\":");
+    match value {
+        QueryValue::Scalar(p) => write_point(out, p.t_ms, p.value),
+        QueryValue::String(t_ms, text) => {
             out.push(b'[');
             write_timestamp(out, *t_ms);
             out.push(b',');
             write_string(out, text);
             out.push(b']');
-        }),
-        QueryValue::Vector(samples) => ("vector", &|out| write_list(out, samples, write_sample)),
-        QueryValue::Matrix(series) => ("matrix", &|out| write_list(out, series, write_series)),
-    };
-    out.extend_from_slice(b"{\"resultType\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
-    write(out);
+        }
+        QueryValue::Vector(samples) => write_list(out, samples, write_sample),
+        QueryValue::Matrix(series) => write_list(out, series, write_series),
+    }
 }
 
-/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` is not counted and left out.
-pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
-    let total = stats.preparation + stats.fetch + stats.evaluation;
-    let timings = serde_json::json!({
-        "evalTotalTime": total.as_secs_f64(),
-        "resultSortTime": 0.0,
-        "queryPreparationTime": (stats.preparation + stats.fetch).as_secs_f64(),
-        "innerEvalTime": stats.evaluation.as_secs_f64(),
-        "execQueueTime": queued.as_secs_f64(),
-        "execTotalTime": (queued + total).as_secs_f64(),
-    });
-    let samples = serde_json::json!({
-        "totalQueryableSamples": stats.total_queryable_samples,
-        "peakSamples": stats.peak_samples,
-    });
-    let json = serde_json::json!({ "timings": timings, "samples": samples });
-    out.extend_from_slice(json.to_string().as_bytes());
+fn kind(value: &QueryValue) -> &'static str {
+    match value {
+        QueryValue::Scalar(_) => "scalar",
+        QueryValue::String(..) => "string",
+        QueryValue::Vector(_) => "vector",
+        QueryValue::Matrix(_) => "matrix",
+    }
 }
 
 /// A JSON array.

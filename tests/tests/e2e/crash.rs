@@ -44,7 +44,7 @@ fn start_load(dir: &Path, write: &str, log: &Path, round: usize) -> Result<Proce
     let mut command = Command::new(built("load-tests")?);
     command
         .args(["remote-write", "--url", &format!("http://{write}/api/v1/write")])
-        .args(["--proto", if round % 2 == 0 { "2" } else { "1" }])
+        .args(["--proto", if round.is_multiple_of(2) { "2" } else { "1" }])
         .args(["--series", "5000", "--rounds", "400", "--connections", "4"])
         .args(["--seed", &round.to_string(), "--tenant", &format!("round-{round}")])
         .args(["--rate", "100000"])
