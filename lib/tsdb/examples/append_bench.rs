@@ -1,6 +1,7 @@
 //! What the engine costs: nanoseconds of CPU a sample, bytes a series, log bytes a sample, microseconds a new series.
 //!
-//! `cargo run --release -p cairn-tsdb --example append_bench -- [series] [rounds] [partitions] [dir]`
+//! `cargo run --release -p cairn-tsdb --example append_bench -- [series] [rounds] [partitions] [dir]`; `READS=N` reads
+//! a quarter of the series N times.
 //!
 //! The load is the generator's in shape: 500 series an instance with 9 to 11 labels of about 244 bytes, a mix of
 //! counters, idle counters, gauges, buckets and constants, 2,000 samples a request, 15 s apart. Requests name known
@@ -178,7 +179,9 @@ async fn bench(series: usize, rounds: usize, partitions: usize, dir: std::path::
     let load_bytes: usize = load.batches.iter().map(of_load).sum();
     let grown = rss_anon_bytes() as f64 - base as f64 - load_bytes as f64;
     println!("RssAnon, load off     {:8.0} bytes a series", grown / series as f64);
-    read(&db, start_ms).await;
+    for _ in 0..std::env::var("READS").ok().and_then(|n| n.parse().ok()).unwrap_or(3) {
+        read(&db, start_ms).await;
+    }
     db.shutdown();
     drop(db);
     drop(load);

@@ -38,67 +38,87 @@ pub struct Selected {
 /// Ranks in a key.
 const KEY_RANKS: usize = 8;
 
-/// Appends the picked series to `out`, in order of their merged labels.
+/// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels.
 ///
-/// `stable` says that a pair number had one meaning while the series were picked; else labels are compared as text.
-pub fn sort_into(
-    picked: Picked,
-    external: &ExternalLabels,
-    partition: u8,
-    stable: bool,
-    out: &mut Vec<Selected>,
-) {
+/// `stable` says that pair numbers had one meaning while the series were picked; else labels are compared as text.
+pub fn sort_into(picked: &[Picked], external: &ExternalLabels, stable: bool, out: &mut Vec<Selected>) {
     let start = out.len();
-    let select = |(slot, text, _): &(u32, Range<usize>, Range<usize>)| {
-        let own = LabelsRef::from_canonical(&picked.text[text.clone()]);
-        Selected { labels: external.merge(own), partition, slot: *slot }
+    let select = |partition: usize, at: usize| {
+        let (slot, text, _) = &picked[partition].series[at];
+        let own = LabelsRef::from_canonical(&picked[partition].text[text.clone()]);
+        Selected { labels: external.merge(own), partition: partition as u8, slot: *slot }
     };
-    let ranks = if stable { Ranks::of(&picked, external) } else { None };
+    out.reserve(picked.iter().map(|p| p.series.len()).sum());
+    let ranks = if stable { Ranks::of(picked, external) } else { None };
     let Some(ranks) = ranks else {
-        out.extend(picked.series.iter().map(select));
+        for (partition, p) in picked.iter().enumerate() {
+            out.extend((0..p.series.len()).map(|at| select(partition, at)));
+        }
         out[start..].sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         return;
     };
-    let mut keyed: Vec<(u128, u32)> = Vec::with_capacity(picked.series.len());
-    let mut rest: Vec<u16> = Vec::new();
-    let mut rests: Vec<Range<usize>> = Vec::with_capacity(picked.series.len());
-    let mut list = Vec::new();
-    for (i, (_, _, pairs)) in picked.series.iter().enumerate() {
-        ranks.list(&picked.pairs[pairs.clone()], &mut list);
-        let key =
-            (0..KEY_RANKS).fold(0u128, |k, at| k << 16 | u128::from(list.get(at).copied().unwrap_or(0)));
-        let begin = rest.len();
-        rest.extend_from_slice(list.get(KEY_RANKS..).unwrap_or_default());
-        rests.push(begin..rest.len());
-        keyed.push((key, i as u32));
+    let mut keyed: Vec<Key> = Vec::with_capacity(out.capacity() - start);
+    let (mut tails, mut list) = (Vec::new(), Vec::new());
+    for (partition, p) in picked.iter().enumerate() {
+        for (at, (_, _, pairs)) in p.series.iter().enumerate() {
+            ranks.list(partition, &p.pairs[pairs.clone()], &mut list);
+            let rank = |i: usize| u128::from(list.get(i).copied().unwrap_or(0));
+            let head = (0..KEY_RANKS).fold(0, |key, i| key << 16 | rank(i));
+            let tail = list.get(KEY_RANKS..).unwrap_or_default();
+            let begin = tails.len() as u32;
+            tails.extend_from_slice(tail);
+            keyed.push(Key {
+                head,
+                tail: begin..tails.len() as u32,
+                partition: partition as u32,
+                at: at as u32,
+            });
+        }
     }
-    let tail = |i: u32| &rest[rests[i as usize].clone()];
-    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| tail(a.1).cmp(tail(b.1))));
-    out.extend(keyed.iter().map(|(_, i)| select(&picked.series[*i as usize])));
+    let tail = |k: &Key| &tails[k.tail.start as usize..k.tail.end as usize];
+    keyed.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| tail(a).cmp(tail(b))));
+    out.extend(keyed.iter().map(|k| select(k.partition as usize, k.at as usize)));
     debug_assert!(out[start..].is_sorted_by(|a, b| a.labels <= b.labels));
 }
 
-/// Ranks of the distinct pairs among picked and external ones, from 1.
+/// A series by its ranks.
+struct Key {
+    /// The first ranks.
+    head: u128,
+    /// Where the others are.
+    tail: Range<u32>,
+    partition: u32,
+    at: u32,
+}
+
+/// Ranks of the distinct labels among picked and external ones, from 1.
 struct Ranks {
-    /// By pair number; 0 for a pair that an external label replaces.
-    own: Vec<u16>,
+    /// By partition and pair number; 0 for a pair that an external label replaces.
+    own: Vec<Vec<u16>>,
     external: Vec<u16>,
 }
 
 impl Ranks {
     /// `None` when there are more distinct pairs than a rank can number.
-    fn of(picked: &Picked, external: &ExternalLabels) -> Option<Ranks> {
-        let numbers = picked.pairs.iter().max().map_or(0, |m| *m as usize + 1);
-        let mut own = vec![0u16; numbers];
-        let mut distinct: Vec<(&str, &str, Option<PairId>)> = Vec::new();
-        for (_, text, pairs) in &picked.series {
-            let labels = LabelsRef::from_canonical(&picked.text[text.clone()]);
-            for ((name, value), &pair) in labels.iter().zip(&picked.pairs[pairs.clone()]) {
-                if own[pair as usize] == 0 {
-                    own[pair as usize] = 1;
-                    distinct.push((name, value, Some(pair)));
+    fn of(picked: &[Picked], external: &ExternalLabels) -> Option<Ranks> {
+        let mut own: Vec<Vec<u16>> = Vec::with_capacity(picked.len());
+        let mut distinct: Vec<(&str, &str, Option<(usize, PairId)>)> = Vec::new();
+        for (partition, p) in picked.iter().enumerate() {
+            let mut seen = vec![0u16; p.pairs.iter().max().map_or(0, |m| *m as usize + 1)];
+            for (_, text, pairs) in &p.series {
+                let pairs = &p.pairs[pairs.clone()];
+                if pairs.iter().all(|pair| seen[*pair as usize] != 0) {
+                    continue;
+                }
+                let labels = LabelsRef::from_canonical(&p.text[text.clone()]);
+                for ((name, value), &pair) in labels.iter().zip(pairs) {
+                    if seen[pair as usize] == 0 {
+                        seen[pair as usize] = 1;
+                        distinct.push((name, value, Some((partition, pair))));
+                    }
                 }
             }
+            own.push(seen);
         }
         let external = external.labels();
         distinct.extend(external.iter().map(|(name, value)| (name, value, None)));
@@ -106,11 +126,15 @@ impl Ranks {
             return None;
         }
         distinct.sort_unstable_by_key(|d| (d.0, d.1));
-        let mut of_external = Vec::new();
-        for (rank, (name, _, pair)) in (1u16..).zip(&distinct) {
+        let (mut of_external, mut rank, mut previous) = (Vec::new(), 0u16, None);
+        for (name, value, pair) in distinct {
+            if previous != Some((name, value)) {
+                rank += 1; // partitions number one label differently, but rank it alike
+                previous = Some((name, value));
+            }
             match pair {
-                Some(pair) if external.get(name).is_some() => own[*pair as usize] = 0,
-                Some(pair) => own[*pair as usize] = rank,
+                Some((partition, pair)) if external.get(name).is_some() => own[partition][pair as usize] = 0,
+                Some((partition, pair)) => own[partition][pair as usize] = rank,
                 None => of_external.push(rank),
             }
         }
@@ -118,11 +142,11 @@ impl Ranks {
     }
 
     /// The ranks of a series' merged labels, in order.
-    fn list(&self, pairs: &[PairId], list: &mut Vec<u16>) {
+    fn list(&self, partition: usize, pairs: &[PairId], list: &mut Vec<u16>) {
         list.clear();
         let mut external = self.external.iter().copied().peekable();
         for pair in pairs {
-            let rank = self.own[*pair as usize];
+            let rank = self.own[partition][*pair as usize];
             if rank == 0 {
                 continue;
             }
@@ -142,9 +166,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn picked(sets: &[Labels]) -> Picked {
-        let (mut p, mut numbers) = (Picked::default(), BTreeMap::new());
+    /// Every other series in a partition of its own.
+    fn picked(sets: &[Labels]) -> Vec<Picked> {
+        let mut parts = vec![(Picked::default(), BTreeMap::new()), (Picked::default(), BTreeMap::new())];
         for (slot, labels) in sets.iter().enumerate() {
+            let (p, numbers) = &mut parts[slot % 2];
             let (text, pairs) = (p.text.len(), p.pairs.len());
             p.text.extend_from_slice(labels.as_bytes());
             for pair in labels.iter() {
@@ -153,7 +179,7 @@ mod tests {
             }
             p.series.push((slot as u32, text..p.text.len(), pairs..p.pairs.len()));
         }
-        p
+        parts.into_iter().map(|p| p.0).collect()
     }
 
     proptest! {
@@ -170,7 +196,7 @@ mod tests {
             prop_assume!(merged.windows(2).all(|w| w[0] != w[1]));
             for stable in [true, false] {
                 let mut out = Vec::new();
-                sort_into(picked(&sets), &external, 0, stable, &mut out);
+                sort_into(&picked(&sets), &external, stable, &mut out);
                 prop_assert_eq!(out.iter().map(|s| s.labels.clone()).collect::<Vec<_>>(), merged.clone());
             }
         }

@@ -46,16 +46,17 @@ impl HeadStore {
         matchers: &[Matcher],
         range: (TimestampMs, TimestampMs),
     ) -> Vec<Selected> {
-        let mut selected = Vec::new();
+        let (mut selected, mut tenants) = (Vec::new(), 0);
         for tenant in self.head.tenants.in_scope(scope) {
             let Some(rest) = tenant.external.narrow(matchers) else { continue };
-            for (index, partition) in self.head.partitions.iter().enumerate() {
+            let (mut all, mut stable) = (Vec::with_capacity(self.head.partitions.len()), true);
+            for partition in &self.head.partitions {
                 let (slots, sweeps) = {
                     let partition = partition.read();
                     let slots = partition.tenant(tenant.number).map(|t| select(t, &rest)).unwrap_or_default();
                     (slots, partition.sweeps())
                 };
-                let (mut picked, mut stable) = (Picked::default(), true);
+                let mut picked = Picked::default();
                 for slice in slots.chunks(BATCH_SERIES) {
                     let partition = partition.read();
                     stable &= partition.sweeps() == sweeps;
@@ -63,11 +64,14 @@ impl HeadStore {
                         partition.pick(slot, &mut picked);
                     }
                 }
-                sort_into(picked, &tenant.external, index as u8, stable, &mut selected);
+                all.push(picked);
             }
+            tenants += 1;
+            sort_into(&all, &tenant.external, stable, &mut selected);
         }
-        // Merges the sorted runs of partitions and tenants.
-        selected.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if tenants > 1 {
+            selected.sort_by(|a, b| a.labels.cmp(&b.labels)); // merges the sorted runs of tenants
+        }
         selected
     }
 
