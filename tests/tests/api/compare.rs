@@ -10,8 +10,8 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-9;
 /// Label that only cairn has.
 const TENANT: &str = "tenant_id";
-/// Fields of `stats` that say how an engine works, not what it found.
-const OWN_AFFAIRS: [&str; 3] = ["timings", "peakSamples", "samplesRead"];
+/// Fields that say how an engine works, not what it found; `analysis` is Thanos'.
+const OWN_AFFAIRS: [&str; 4] = ["timings", "peakSamples", "samplesRead", "analysis"];
 
 /// An answer as it is compared.
 pub fn normal(value: Value) -> Value {

@@ -1,7 +1,7 @@
 //! The HTTP API beside Prometheus': the same data in both, the same requests to both, equal answers.
 //!
 //! [`requests`] asks a table of requests and holds each answer against the OpenAPI document ([`schema`]); [`templates`]
-//! evaluates the conformance suite's expressions. [`pair`] starts both servers, [`ask`] speaks HTTP, [`compare`] tells
+//! evaluates the conformance suite's expressions; [`thanos`] has Thanos Query read from cairn over gRPC. [`pair`] starts both servers, [`ask`] speaks HTTP, [`compare`] tells
 //! what differs.
 #![allow(clippy::disallowed_methods)] // drives real processes, files and clocks; no part of the product
 
@@ -16,3 +16,4 @@ mod process;
 mod requests;
 mod schema;
 mod templates;
+mod thanos;

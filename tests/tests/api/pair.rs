@@ -22,14 +22,14 @@ pub struct Pair {
     /// Seconds of the last scrape.
     pub end_s: u64,
     _processes: (Process, Cairn),
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Pair {
     /// Starts both and sends three hours of the demo service to both; `None` where Prometheus is missing, after a
     /// counted line.
     pub fn start(test: &str) -> Result<Option<Self>> {
-        let Some(binary) = prometheus(test) else { return Ok(None) };
+        let Some(binary) = peer(test, "prometheus/prometheus") else { return Ok(None) };
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("prometheus.yml");
         // Three hours back is more than Prometheus takes in order.
@@ -62,24 +62,22 @@ impl Pair {
             "cannot load the demo data: {}",
             String::from_utf8_lossy(&sent.stdout)
         );
-        Ok(Some(Pair {
-            prometheus,
-            cairn: cairn.http.clone(),
-            end_s,
-            _processes: (oracle, cairn),
-            _dir: dir,
-        }))
+        Ok(Some(Pair { prometheus, cairn: cairn.http.clone(), end_s, _processes: (oracle, cairn), dir }))
+    }
+
+    /// cairn's data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("cairn")
     }
 }
 
-fn prometheus(test: &str) -> Option<PathBuf> {
-    match locate::find("prometheus/prometheus") {
+/// The binary of a pinned peer, or a counted skip.
+pub fn peer(test: &str, binary: &str) -> Option<PathBuf> {
+    match locate::find(binary) {
         Ok(path) => Some(path),
         Err(e) => {
             assert!(std::env::var_os("CI").is_none(), "{e}");
-            // Straight to stderr: the test runner swallows what a passing test prints with the macros.
-            let _ =
-                std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("cairn-skip: {test}: {e}\n"));
+            println!("cairn-skip: {test}: {e}");
             None
         }
     }
