@@ -11,6 +11,7 @@ mod bench;
 mod fuzz;
 mod http;
 mod peers;
+mod sim;
 mod stages;
 mod workspace;
 
@@ -45,6 +46,12 @@ const HABITS: &[Habit] = &[
         usage: "[TARGET] [--seconds N]",
         about: "fuzz the decoders of outside bytes, one target or all, 60 s each",
         run: fuzz::run,
+    },
+    Habit {
+        name: "sim",
+        usage: "[--seed N] [--seeds N] [--hours H] [--mutants]",
+        about: "simulate a node with faults from seeds, and check its promises",
+        run: sim::run,
     },
     Habit {
         name: "peers",
