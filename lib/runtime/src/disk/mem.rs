@@ -394,7 +394,9 @@ impl Disk for MemDisk {
             if let Node::Dir = node {
                 // A folder that was moved here brings the names that were durable inside it; the simple and
                 // safe reading for callers that sync files before renaming their folder.
-                for (inner, n) in s.names.iter().filter(|(p, _)| p.starts_with(path)) {
+                // Paths are ordered by component, so what lies inside a folder follows its name.
+                let inside = s.names.range(path.clone()..).take_while(|(p, _)| p.starts_with(path));
+                for (inner, n) in inside {
                     s.durable_names.entry(inner.clone()).or_insert_with(|| n.clone());
                 }
             }
