@@ -14,7 +14,7 @@ pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
     out.extend_from_slice(kind(value).as_bytes());
     out.extend_from_slice(b"\",\"result\":");
     match value {
-        QueryValue::Scalar(p) => write_point(out, p.t_ms, p.value),
+        QueryValue::Scalar(p) => write_scalar(out, p.t_ms, p.value),
         QueryValue::String(t_ms, text) => {
             out.push(b'[');
             write_timestamp(out, *t_ms);
@@ -34,6 +34,25 @@ fn kind(value: &QueryValue) -> &'static str {
         QueryValue::Vector(_) => "vector",
         QueryValue::Matrix(_) => "matrix",
     }
+}
+
+/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` is not counted and left out.
+pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
+    let total = stats.preparation + stats.fetch + stats.evaluation;
+    let timings = serde_json::json!({
+        "evalTotalTime": total.as_secs_f64(),
+        "resultSortTime": 0.0,
+        "queryPreparationTime": (stats.preparation + stats.fetch).as_secs_f64(),
+        "innerEvalTime": stats.evaluation.as_secs_f64(),
+        "execQueueTime": queued.as_secs_f64(),
+        "execTotalTime": (queued + total).as_secs_f64(),
+    });
+    let samples = serde_json::json!({
+        "totalQueryableSamples": stats.total_queryable_samples,
+        "peakSamples": stats.peak_samples,
+    });
+    let json = serde_json::json!({ "timings": timings, "samples": samples });
+    out.extend_from_slice(json.to_string().as_bytes());
 }
 
 /// A JSON array.
