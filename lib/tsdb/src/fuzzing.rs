@@ -114,6 +114,48 @@ pub fn fuzz_meta(data: &[u8]) {
     }
 }
 
+/// The log: frames in any bytes, and any bytes as a record of either kind, alone and in a sound frame.
+#[doc(hidden)]
+pub fn fuzz_wal(data: &[u8]) {
+    let mut unpacker = Unpacker::new();
+    let mut record = BatchRecord::default();
+    let mut decode = |frame: &Frame<'_>| {
+        if let Ok(raw) = unpacker.unpack(frame) {
+            let _ = record.decode(raw);
+            let _ = decode_controls(raw);
+        }
+    };
+    let mut at = 0;
+    for event in Scan::new(data, 0, 1, 0) {
+        let (start, end) = match &event {
+            Event::Frame(f) => (f.offset, f.offset + (HEADER_BYTES + f.payload.len()) as u64),
+            Event::Damage(range) => (range.start, range.end),
+        };
+        assert_eq!(start, at, "events tile the bytes");
+        at = end;
+        if let Event::Frame(frame) = event {
+            decode(&frame);
+        }
+    }
+    assert_eq!(at, data.len() as u64);
+
+    let mut log = Vec::new();
+    let place = Place { segment: 1, salt: 0, sequence: 0, synced: 0 };
+    crate::wal::frame::encode(&mut log, &Packer::new().pack(Kind::Batch, data), place);
+    let events: Vec<_> = Scan::new(&log, 0, 1, 0).collect();
+    let [Event::Frame(frame)] = events[..] else { panic!("a frame is found again: {events:?}") };
+    decode(&frame);
+    let mut first = BatchRecord::default();
+    if first.decode(data).is_ok() {
+        let (mut bytes, mut again) = (Vec::new(), BatchRecord::default());
+        first.encode(&mut bytes);
+        again.decode(&bytes).expect("what was decoded can be encoded and decoded");
+        let mut bytes_again = Vec::new();
+        again.encode(&mut bytes_again);
+        assert_eq!(bytes, bytes_again, "records round-trip"); // bytes, since NaNs are unequal to themselves
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,47 +206,5 @@ mod tests {
                 fuzz_all(&data[..cut.index(data.len())]);
             }
         }
-    }
-}
-
-/// The log: frames in any bytes, and any bytes as a record of either kind, alone and in a sound frame.
-#[doc(hidden)]
-pub fn fuzz_wal(data: &[u8]) {
-    let mut unpacker = Unpacker::new();
-    let mut record = BatchRecord::default();
-    let mut decode = |frame: &Frame<'_>| {
-        if let Ok(raw) = unpacker.unpack(frame) {
-            let _ = record.decode(raw);
-            let _ = decode_controls(raw);
-        }
-    };
-    let mut at = 0;
-    for event in Scan::new(data, 0, 1, 0) {
-        let (start, end) = match &event {
-            Event::Frame(f) => (f.offset, f.offset + (HEADER_BYTES + f.payload.len()) as u64),
-            Event::Damage(range) => (range.start, range.end),
-        };
-        assert_eq!(start, at, "events tile the bytes");
-        at = end;
-        if let Event::Frame(frame) = event {
-            decode(&frame);
-        }
-    }
-    assert_eq!(at, data.len() as u64);
-
-    let mut log = Vec::new();
-    let place = Place { segment: 1, salt: 0, sequence: 0, synced: 0 };
-    crate::wal::frame::encode(&mut log, &Packer::new().pack(Kind::Batch, data), place);
-    let events: Vec<_> = Scan::new(&log, 0, 1, 0).collect();
-    let [Event::Frame(frame)] = events[..] else { panic!("a frame is found again: {events:?}") };
-    decode(&frame);
-    let mut first = BatchRecord::default();
-    if first.decode(data).is_ok() {
-        let (mut bytes, mut again) = (Vec::new(), BatchRecord::default());
-        first.encode(&mut bytes);
-        again.decode(&bytes).expect("what was decoded can be encoded and decoded");
-        let mut bytes_again = Vec::new();
-        again.encode(&mut bytes_again);
-        assert_eq!(bytes, bytes_again, "records round-trip"); // bytes, since NaNs are unequal to themselves
     }
 }

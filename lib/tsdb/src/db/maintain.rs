@@ -41,7 +41,10 @@ impl Db {
     /// One round of housekeeping.
     pub async fn maintain(&self) {
         self.write_head_files().await;
-        self.apply_releases();
+        // While a window is cut no series may leave.
+        if let Ok(_sealing) = self.sealing.try_lock() {
+            self.apply_releases();
+        }
         self.remove_segments();
         self.update_metrics();
     }

@@ -241,7 +241,7 @@ impl Text {
     }
 
     /// Bytes of all strings ever added.
-    pub fn len(&self) -> usize {
+    pub fn text_bytes(&self) -> usize {
         self.bytes
     }
 

@@ -8,6 +8,9 @@ use super::series::{HAS_EXTRA, NO_WINDOW, TenantNo, WindowNo};
 use super::side::PartKey;
 use cairn_model::batch::WriteBatch;
 
+/// Postings that are rewritten under one lock: some hundred microseconds.
+const SWEEP_POSTINGS: usize = 50_000;
+
 impl Partition {
     /// Notes in `verdicts` whether series `i` must be defined in `segment`.
     pub fn note_definition(&self, batch: &WriteBatch, i: u32, segment: u64, verdicts: &mut Verdicts) {
@@ -124,24 +127,39 @@ impl Partition {
         gone
     }
 
-    /// Takes dead series out of the label index and gives back their memory.
-    pub fn sweep(&mut self, tenant: TenantNo, gone: &[u32]) {
-        if gone.is_empty() {
-            return;
-        }
+    /// Begins to take dead series out of the label index: gives the pairs to pass to [`Partition::sweep_pairs`].
+    pub fn begin_sweep(&mut self) -> Vec<PairId> {
         self.swept += 1;
-        let dying = std::mem::take(&mut self.dying);
         let mut touched: Vec<PairId> = Vec::new();
-        for (_, labels) in &dying {
-            touched.extend_from_slice(self.labels.get(*labels));
-            self.labels.free(*labels);
+        for (_, labels) in std::mem::take(&mut self.dying) {
+            touched.extend_from_slice(self.labels.get(labels));
+            self.labels.free(labels);
         }
         touched.sort_unstable();
         touched.dedup();
+        touched
+    }
+
+    /// Rewrites the postings of the first of `pairs`, about as many as a writer can wait for, and gives the others.
+    pub fn sweep_pairs<'a>(&mut self, tenant: TenantNo, pairs: &'a [PairId]) -> &'a [PairId] {
         let slab = &self.slab;
-        let index = self.tenants[tenant as usize].as_mut().expect("a series of it left just now");
-        index.pairs.sweep(touched.into_iter(), |slot| slab.is_live(slot));
-        index.all.retain(|slot| slab.is_live(slot));
+        let Some(index) = self.tenants[tenant as usize].as_mut() else { return &[] };
+        let (mut now, mut postings) = (0, 0);
+        while now < pairs.len() && postings < SWEEP_POSTINGS {
+            postings += index.pairs.postings(pairs[now]).len();
+            now += 1;
+        }
+        index.pairs.sweep(pairs[..now].iter().copied(), |slot| slab.is_live(slot));
+        &pairs[now..]
+    }
+
+    /// Ends a sweep: gives back the dead series' memory.
+    pub fn end_sweep(&mut self, tenant: TenantNo) {
+        self.swept += 1;
+        let slab = &self.slab;
+        if let Some(index) = self.tenants[tenant as usize].as_mut() {
+            index.all.retain(|slot| slab.is_live(slot));
+        }
         self.chunks.open.trim();
     }
 

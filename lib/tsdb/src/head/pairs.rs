@@ -134,7 +134,7 @@ impl Pairs {
             }
         }
         self.forget(&dead);
-        if self.wasted > MIN_WASTE_BYTES && self.wasted * 2 > self.text.len() {
+        if self.wasted > MIN_WASTE_BYTES && self.wasted * 2 > self.text.text_bytes() {
             self.rebuild_text();
         }
     }
@@ -169,23 +169,6 @@ impl Pairs {
         }
         self.text = text;
         self.wasted = 0;
-    }
-
-    /// Ranks of all pairs by (name, value): comparing ranks compares labels.
-    pub fn ranks(&self) -> Vec<u32> {
-        let mut ranks = vec![0; self.pairs.len()];
-        let mut next = 0;
-        let mut names: Vec<&Name> = self.names.iter().collect();
-        names.sort_unstable_by_key(|n| &n.name);
-        for name in names {
-            let mut pairs = name.pairs.clone();
-            pairs.sort_unstable_by_key(|p| self.text.get(self.pairs[*p as usize].value));
-            for p in pairs {
-                ranks[p as usize] = next;
-                next += 1;
-            }
-        }
-        ranks
     }
 
     /// How many pairs are live.
@@ -240,13 +223,5 @@ mod tests {
         p.sweep(all.into_iter(), |slot| slot < 10);
         assert!(p.text.heap_bytes() < 200_000);
         assert_eq!(p.text(p.find("pod", &format!("{long}7")).unwrap()).1, format!("{long}7"));
-    }
-
-    #[test]
-    fn ranks_order_pairs_by_name_and_value() {
-        let mut p = Pairs::default();
-        let ids = [("b", "1"), ("a", "2"), ("a", "10"), ("b", "0")].map(|(n, v)| p.intern(n, v));
-        let ranks = p.ranks();
-        assert_eq!(ids.map(|i| ranks[i as usize]), [3, 1, 0, 2]);
     }
 }

@@ -72,7 +72,7 @@ pub struct Partition {
 #[derive(Default)]
 pub struct TenantIndex {
     pub(super) by_hash: HashTable<u32>,
-    pub(super) pairs: Pairs,
+    pub(crate) pairs: Pairs,
     pub(crate) all: Postings,
     /// Generation that late samples of a closed window belong to.
     pub(super) closed: BTreeMap<WindowNo, u32>,

@@ -13,8 +13,9 @@ use cairn_model::chunk::{Chunk, ColumnValues, Columns};
 use cairn_model::{AggrChunk, ChunkData, Encoding, TimestampMs, Value};
 
 use super::chunks::window_of;
+use super::pairs::PairId;
 use super::partition::Partition;
-use super::series::{Cold, Hot, NO_WINDOW, TenantNo, WindowNo};
+use super::series::{Cold, Hot, NO_WINDOW, WindowNo};
 use super::side::PartKey;
 use super::sorting::Picked;
 use super::starts::Starts;
@@ -286,10 +287,9 @@ impl Partition {
 
     /// Copies a series' labels for [`super::sorting`].
     pub fn pick(&self, slot: u32, picked: &mut Picked) {
-        let Some((_, cold)) = self.slab.get(slot) else { return };
         let (text, pairs) = (picked.text.len(), picked.pairs.len());
         self.write_labels(slot, &mut picked.text);
-        picked.pairs.extend_from_slice(self.labels.get(cold.labels));
+        picked.pairs.extend_from_slice(self.pairs_of(slot));
         picked.series.push((slot, text..picked.text.len(), pairs..picked.pairs.len()));
     }
 
@@ -298,33 +298,8 @@ impl Partition {
         self.swept
     }
 
-    /// Sorts series of one tenant by their labels, by the ranks of their pairs instead of their text.
-    pub fn sort_by_labels(&self, tenant: TenantNo, slots: &mut [u32]) {
-        let Some(index) = self.tenant(tenant) else { return };
-        let ranks = index.pairs.ranks();
-        let labels = |slot: &u32| self.slab.get(*slot).map(|(_, c)| self.labels.get(c.labels)).unwrap_or(&[]);
-        let key = |slot: &u32| labels(slot).iter().map(|pair| ranks[*pair as usize]);
-        slots.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-    }
-
-    /// Visits the distinct label pairs of series of one tenant, in no order.
-    pub fn each_pair(&self, tenant: TenantNo, slots: &[u32], mut visit: impl FnMut(&str, &str)) {
-        let Some(index) = self.tenant(tenant) else { return };
-        let mut pairs: Vec<u32> = Vec::new();
-        for slot in slots {
-            if let Some((_, cold)) = self.slab.get(*slot) {
-                pairs.extend_from_slice(self.labels.get(cold.labels));
-            }
-            if pairs.len() > 1 << 20 {
-                pairs.sort_unstable();
-                pairs.dedup();
-            }
-        }
-        pairs.sort_unstable();
-        pairs.dedup();
-        for pair in pairs {
-            let (name, value) = index.pairs.text(pair);
-            visit(name, value);
-        }
+    /// The labels of a series as pair numbers, in order of their names.
+    pub fn pairs_of(&self, slot: u32) -> &[PairId] {
+        self.slab.get(slot).map_or(&[], |(_, cold)| self.labels.get(cold.labels))
     }
 }

@@ -185,7 +185,7 @@ impl Slab {
     /// Forgets a series. Its labels, chunks and extras are the caller's to free.
     pub fn remove(&mut self, slot: u32) {
         let (at_page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let is_last = at_page + 1 == self.pages.len() && self.next as usize % PAGE != 0;
+        let is_last = at_page + 1 == self.pages.len() && !(self.next as usize).is_multiple_of(PAGE);
         let Some(Some(page)) = self.pages.get_mut(at_page) else { return };
         if page.live >> at & 1 == 0 {
             return;

@@ -102,7 +102,9 @@ impl Ranks {
     /// `None` when there are more distinct pairs than a rank can number.
     fn of(picked: &[Picked], external: &ExternalLabels) -> Option<Ranks> {
         let mut own: Vec<Vec<u16>> = Vec::with_capacity(picked.len());
-        let mut distinct: Vec<(&str, &str, Option<(usize, PairId)>)> = Vec::new();
+        // Name, value, and whose it is: an external label's, or a pair of a partition.
+        type Distinct<'a> = (&'a str, &'a str, Option<(usize, PairId)>);
+        let mut distinct: Vec<Distinct<'_>> = Vec::new();
         for (partition, p) in picked.iter().enumerate() {
             let mut seen = vec![0u16; p.pairs.iter().max().map_or(0, |m| *m as usize + 1)];
             for (_, text, pairs) in &p.series {

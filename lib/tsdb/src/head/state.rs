@@ -82,7 +82,7 @@ impl Head {
 
     /// The partition of a series: by the upper half of its hash, since slots of the cluster use the lower.
     pub fn partition_of(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.partitions.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.partitions.len() as u64) >> 32) as usize
     }
 
     /// Applies a batch. The caller holds the shared side of the log's fence.
@@ -263,10 +263,16 @@ impl Head {
             for slice in slots.chunks(SLICE) {
                 gone.extend(partition.write().forget_empty(slice));
             }
-            let mut partition = partition.write();
-            partition.sweep(tenant.number, &gone);
+            if !gone.is_empty() {
+                let touched = partition.write().begin_sweep();
+                let mut rest = &touched[..];
+                while !rest.is_empty() {
+                    rest = partition.write().sweep_pairs(tenant.number, rest);
+                }
+                partition.write().end_sweep(tenant.number);
+            }
             left += gone.len() as u64;
-            files.extend(partition.drop_released_files().into_iter().map(|f| (index, f)));
+            files.extend(partition.write().drop_released_files().into_iter().map(|f| (index, f)));
         }
         tenant.forget(left);
         (left, files)

@@ -256,3 +256,22 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sync_modes_are_read_as_flags_give_them() {
+        let interval = |ms| Ok(SyncMode::Interval(Duration::from_millis(ms)));
+        assert_eq!("always".parse(), Ok(SyncMode::Always));
+        assert_eq!("never".parse(), Ok(SyncMode::Never));
+        assert_eq!("interval=100ms".parse::<SyncMode>(), interval(100));
+        assert_eq!("interval=2s".parse::<SyncMode>(), interval(2000));
+        for wrong in
+            ["", "sometimes", "interval=", "interval=5", "interval=-1ms", "interval=99999999999999999999s"]
+        {
+            assert!(wrong.parse::<SyncMode>().unwrap_err().contains("use always, interval=100ms or never"));
+        }
+    }
+}

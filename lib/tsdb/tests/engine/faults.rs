@@ -136,8 +136,7 @@ fn run_with(
         disk.clear_faults();
         assert_eq!(watch.lock().violated, None, "{what}");
         check(&disk, &ledger, &what).await;
-        let calls = watch.lock().calls;
-        calls
+        watch.lock().calls
     })
 }
 

@@ -1,5 +1,6 @@
 //! The engine as a whole: head, log and blocks over a disk that crashes and fails.
 
+mod concurrent;
 mod differential;
 mod faults;
 mod model;

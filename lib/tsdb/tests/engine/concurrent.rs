@@ -1,0 +1,95 @@
+//! Many requests at once, over real threads: they share fsyncs, and each keeps its promise whatever the others do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cairn_model::storage::Appendable;
+use cairn_model::{Labels, Value};
+use cairn_runtime::disk::{DiskOp, Fault};
+use cairn_runtime::{MemDisk, Rng, Runtime};
+use cairn_tsdb::{Db, DbOptions};
+use parking_lot::Mutex;
+
+use crate::support::*;
+
+const WRITERS: u32 = 8;
+const REQUESTS: i64 = 120;
+
+/// Every writer meets the others on the same new series, so that definitions of one request are relied on by none
+/// but itself until they are synced.
+async fn write(db: Arc<Db>, writer: u32, acked: Arc<Mutex<BTreeMap<(u32, i64), f64>>>) {
+    for request in 0..REQUESTS {
+        let mut batch = batch_of("acme");
+        let mut samples = Vec::new();
+        for k in 0..3u32 {
+            let n = (request as u32 + k) % 40;
+            let t_ms = 1_000_000 + request * 500 + i64::from(writer) + i64::from(k) * 10;
+            let value = f64::from(n) * 1e7 + t_ms as f64;
+            batch.push_floats(labels(n).as_ref(), &[(t_ms, value)]);
+            samples.push(((n, t_ms), value));
+        }
+        // A failure is the disk's; only what was acknowledged counts.
+        if let Ok(done) = db.append(batch).await {
+            assert!(done.rejections.is_empty() && done.unknown.is_empty(), "{done:?}");
+            acked.lock().extend(samples);
+        }
+        if writer == 0 && request % 20 == 19 {
+            let _ = db.seal_locally(1_000_000 + request * 400).await;
+            db.maintain().await;
+        }
+    }
+}
+
+#[test]
+fn concurrent_requests_lose_nothing_while_syncs_fail_and_windows_are_sealed() {
+    for seed in 0..12u64 {
+        let disk = MemDisk::new();
+        let rng = Rng::from_seed(seed);
+        let (odds, dice) = (if seed % 3 == 0 { 0 } else { 25 }, rng.fork());
+        disk.set_fault_hook(move |op| {
+            let strikes = odds > 0 && dice.below(odds) == 0;
+            let of_log = |path: &std::path::Path| path.extension().is_some_and(|e| e == "wal");
+            match op {
+                DiskOp::Sync(path) if strikes && of_log(path) => Some(Fault::Eio),
+                DiskOp::Write(path, n) if strikes && of_log(path) => Some(Fault::ShortWrite(n / 3)),
+                _ => None,
+            }
+        });
+        let acked = Arc::new(Mutex::new(BTreeMap::new()));
+        let options = DbOptions { wal_segment_bytes: 3_000, ..options() };
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .enable_all()
+            .build()
+            .expect("tokio");
+        tokio.block_on(async {
+            let runtime = Runtime { disk: Arc::new(disk.clone()), ..Runtime::system(2) };
+            let Ok(db) = Db::open(options.clone(), runtime).await else { return };
+            let writers = (0..WRITERS).map(|w| tokio_spawn(write(db.clone(), w, acked.clone())));
+            for writer in writers.collect::<Vec<_>>() {
+                writer.await.expect("a writer ends");
+            }
+            disk.crash(&rng);
+        });
+        disk.clear_faults();
+        run(async {
+            let db = open_with(options, &disk, seed).await;
+            let contents = read_all(&db).await;
+            let id = cairn_model::TenantId::new("acme").expect("valid");
+            let external = cairn_model::external::ExternalLabels::for_tenant(&id, &Labels::empty());
+            let acked = acked.lock();
+            assert!(acked.len() > 500, "only {} samples were acknowledged, seed {seed}", acked.len());
+            for ((n, t), value) in acked.iter() {
+                let name = external.merge(labels(*n).as_ref()).to_string();
+                let found = contents.get(&name).and_then(|s| s.get(t));
+                let found = found.unwrap_or_else(|| panic!("{name} at {t} is missing, seed {seed}"));
+                assert_eq!(found.value, Value::Float(*value));
+            }
+        });
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // a test of real threads, outside of any simulation
+fn tokio_spawn(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(work)
+}
