@@ -8,14 +8,18 @@
 //! Memory: the batch is charged to the request's permit as it grows, so that a request that is small on the wire
 //! and large in memory is refused before it is large.
 //!
+//! [`series_v1`] and [`series_v2`] know a series of their version; what they share is here.
+//!
 //! This is a hot file: a recalled series with one sample allocates nothing.
+
+mod series_v1;
+mod series_v2;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use cairn_model::batch::{BatchSeries, HistogramSample, RejectReason};
 use cairn_model::exemplar::Exemplar;
-use cairn_model::labels::METRIC_NAME;
 use cairn_model::metadata::{Metadata, MetricType};
 use cairn_model::{TenantId, TimestampMs, WriteBatch};
 use cairn_proto::datum::{Data, FloatSample, MetadataRefs};
@@ -25,11 +29,12 @@ use hashbrown::HashSet;
 
 use crate::admission::{Overloaded, Permit};
 use crate::canonical::{self, RawLabels};
-use crate::identity::{Learned, NO_ENTRY, SymbolHash, View, WireKeys};
+use crate::identity::{Learned, NO_ENTRY, View, WireKeys};
 use crate::judge::{self, TimeWindow};
 use crate::limits::TenantLimits;
 use crate::scratch::Scratch;
 use crate::verdict::Verdicts;
+use series_v2::{Symbols, raw_v2};
 
 /// Series between two looks at the memory that the batch takes.
 const CHARGE_EVERY: usize = 256;
@@ -175,12 +180,6 @@ pub fn refill(
     Ok(batch)
 }
 
-/// Hashes of the symbols of a request, empty when nothing is to be recalled.
-#[derive(Default)]
-struct Symbols {
-    hashes: Vec<SymbolHash>,
-}
-
 struct Filler<'a> {
     body: &'a [u8],
     rules: &'a Rules,
@@ -241,191 +240,6 @@ impl<'a> Filler<'a> {
             described: HashSet::new(),
         }
     }
-
-    fn all_v1(&mut self) -> Result<(), FillError> {
-        for item in v1::Request::new(self.body) {
-            match item? {
-                v1::Item::Series(series) => self.series_v1(series)?,
-                v1::Item::Metadata(m) => {
-                    self.metadata(m.family, m.metric_type, m.help, m.unit);
-                    self.charge()?;
-                }
-            }
-        }
-        self.charge()
-    }
-
-    fn all_v2(&mut self, request: &v2::Request<'_, '_>, symbols: &mut Symbols) -> Result<(), FillError> {
-        self.loose_bytes += request.symbol_count() * SYMBOL_BYTES;
-        self.charge()?;
-        let keys = &self.rules.keys;
-        symbols.hashes.clear();
-        symbols.hashes.extend(request.symbols().map(|s| keys.of_symbol(s)));
-        for series in request.series() {
-            self.series_v2(series?, request, symbols)?;
-        }
-        self.charge()
-    }
-
-    // -- one series of 1.0
-
-    fn series_v1(&mut self, series: v1::Series<'_>) -> Result<(), FillError> {
-        let mark = self.mark();
-        let predicted =
-            self.view.as_ref().and_then(|v| v.predict_region(self.last, series, &self.rules.keys));
-        let (entry, region_len, key) = match (predicted, &self.view) {
-            (Some(entry), Some(view)) => {
-                self.trail.predicted += 1;
-                (entry, view.region_len(entry), 0)
-            }
-            (_, view) => {
-                let region = series.region()?;
-                let key = self.rules.keys.of_region(region);
-                let found = view.as_ref().and_then(|v| v.find(self.last, key));
-                self.trail.found += u64::from(found.is_some());
-                (found.unwrap_or(NO_ENTRY), region.len(), key)
-            }
-        };
-        if entry == NO_ENTRY {
-            return self.unknown_v1(series, mark, key, region_len);
-        }
-        let taken = self.data(series.data(region_len), None, &|| canonical::describe(&raw_v1(series)))?;
-        if taken.late_label {
-            // The region was not all of the labels after all.
-            self.undo(mark);
-            return self.unknown_v1(series, mark, key, region_len);
-        }
-        self.push_known(entry, mark, series.bytes());
-        self.charge_now_and_then()
-    }
-
-    fn unknown_v1(
-        &mut self,
-        series: v1::Series<'_>,
-        mark: Mark,
-        key: u128,
-        region_len: usize,
-    ) -> Result<(), FillError> {
-        let raw = series.labels().collect::<Result<RawLabels<'_>, _>>()?;
-        let describe = || canonical::describe(&raw);
-        match self.labels(&raw) {
-            Err(reason) => {
-                let samples = count_samples(series.data(region_len))?;
-                self.refuse_series(reason, samples, describe);
-            }
-            Ok(hash) => {
-                let taken = self.data(series.data(region_len), None, &describe)?;
-                // An exemplar alone is what stock senders of 1.0 send; nothing at all is nothing.
-                if !self.is_untouched(mark) {
-                    let region_len = region_len as u32;
-                    let learned = Learned { position: 0, key, region_len, hash, store_ref: 0 };
-                    let keep = (region_len > 0 && !taken.late_label).then_some(learned);
-                    self.push_new(hash, mark, series.bytes(), keep);
-                } else {
-                    self.undo(mark);
-                }
-            }
-        }
-        self.charge_now_and_then()
-    }
-
-    // -- one series of 2.0
-
-    fn series_v2(
-        &mut self,
-        series: v2::Series<'_>,
-        request: &v2::Request<'_, '_>,
-        symbols: &Symbols,
-    ) -> Result<(), FillError> {
-        let mark = self.mark();
-        let (mut refs, refs_len) = series.leading_refs()?;
-        let mut key = self.rules.keys.of_symbols();
-        while let Some(r) = refs.next_small() {
-            if !symbols.hashes.get(r).is_some_and(|hash| key.add(*hash)) {
-                break;
-            }
-        }
-        // What ended early is damaged, beyond the symbols, or very long: no key, and a closer look.
-        let key = (refs.is_empty() && refs_len > 0).then(|| key.finish());
-        let mut entry = NO_ENTRY;
-        if let (Some(key), Some(view)) = (key, &self.view) {
-            if let Some(predicted) = view.predict_key(self.last, key) {
-                self.trail.predicted += 1;
-                entry = predicted;
-            } else if let Some(found) = view.find(self.last, key) {
-                self.trail.found += 1;
-                entry = found;
-            }
-        }
-        if entry == NO_ENTRY {
-            return self.unknown_v2(series, request, mark, key, refs_len);
-        }
-        let describe = || canonical::describe(&raw_v2(series.refs(), request).0);
-        let taken = self.data(series.data(refs_len), Some(request), &describe)?;
-        if taken.late_label {
-            self.undo(mark);
-            return self.unknown_v2(series, request, mark, None, refs_len);
-        }
-        let fingerprint = taken.metadata.map_or(0, |m| fingerprint(&m, symbols));
-        let described =
-            fingerprint != 0 && self.view.as_ref().is_some_and(|v| v.entry(entry).metadata() != fingerprint);
-        if described {
-            self.family_metadata(series, request, taken.metadata);
-        }
-        if taken.offered == 0 {
-            self.undo(mark);
-            self.refuse_series(RejectReason::NoSamples, 0, describe);
-        } else {
-            let position = self.batch.series.len();
-            self.push_known(entry, mark, series.bytes());
-            if described && let Some(pushed) = self.batch.series.get(position) {
-                self.trail.described.push((entry, pushed.hash, fingerprint));
-            }
-        }
-        self.charge_now_and_then()
-    }
-
-    fn unknown_v2(
-        &mut self,
-        series: v2::Series<'_>,
-        request: &v2::Request<'_, '_>,
-        mark: Mark,
-        key: Option<u128>,
-        refs_len: usize,
-    ) -> Result<(), FillError> {
-        if let Some(e) = series.refs().find_map(Result::err) {
-            return Err(e.into());
-        }
-        let (raw, problem) = raw_v2(series.refs(), request);
-        let describe = || canonical::describe(&raw);
-        let labels = match problem {
-            Some(why) => Err(RejectReason::InvalidLabels(why)),
-            None => self.labels(&raw),
-        };
-        match labels {
-            Err(reason) => {
-                let samples = count_samples(series.data(refs_len))?;
-                self.refuse_series(reason, samples, describe);
-            }
-            Ok(hash) => {
-                let taken = self.data(series.data(refs_len), Some(request), &describe)?;
-                self.family_metadata(series, request, taken.metadata);
-                if taken.offered == 0 {
-                    self.undo(mark);
-                    self.refuse_series(RejectReason::NoSamples, 0, describe);
-                } else if self.is_untouched(mark) {
-                    self.undo(mark);
-                } else {
-                    let learned =
-                        key.map(|key| Learned { position: 0, key, region_len: 0, hash, store_ref: 0 });
-                    self.push_new(hash, mark, series.bytes(), learned.filter(|_| !taken.late_label));
-                }
-            }
-        }
-        self.charge_now_and_then()
-    }
-
-    // -- what both versions share
 
     /// Writes the canonical labels into the arena and gives the series' hash.
     fn labels(&mut self, raw: &RawLabels<'_>) -> Result<u64, RejectReason> {
@@ -573,22 +387,6 @@ impl<'a> Filler<'a> {
         self.verdicts.refuse(reason, samples, None, describe);
     }
 
-    /// Metadata of 2.0 stands at a series and is about its family.
-    fn family_metadata(
-        &mut self,
-        series: v2::Series<'_>,
-        request: &v2::Request<'_, '_>,
-        refs: Option<MetadataRefs>,
-    ) {
-        let Some(m) = refs else { return };
-        let (raw, _) = raw_v2(series.refs(), request);
-        if let (Some(family), Some(help), Some(unit)) =
-            (raw.get(METRIC_NAME), request.symbol(m.help_ref), request.symbol(m.unit_ref))
-        {
-            self.metadata(family, MetricType::from_wire(m.metric_type), help, unit);
-        }
-    }
-
     /// Keeps metadata that says something, once a request. Texts that are not UTF-8 are not kept.
     fn metadata(&mut self, family: &[u8], metric_type: MetricType, help: &[u8], unit: &[u8]) {
         let says_nothing = metric_type == MetricType::Unknown && help.is_empty() && unit.is_empty();
@@ -700,31 +498,6 @@ impl<'a> Filler<'a> {
     }
 }
 
-fn raw_v1(series: v1::Series<'_>) -> RawLabels<'_> {
-    series.labels().map_while(Result::ok).collect()
-}
-
-/// The labels that references name, as far as they can be read, and what is wrong with them.
-fn raw_v2<'a>(refs: v2::AllRefs<'_>, request: &v2::Request<'a, '_>) -> (RawLabels<'a>, Option<String>) {
-    let (mut raw, mut problem) = (RawLabels::default(), None);
-    let mut name: Option<&[u8]> = None;
-    for r in refs.map_while(Result::ok) {
-        let symbol = request.symbol(r).unwrap_or_else(|| {
-            let count = request.symbol_count();
-            problem.get_or_insert_with(|| format!("label reference {r} is beyond the {count} symbols"));
-            b"?"
-        });
-        match name.take() {
-            None => name = Some(symbol),
-            Some(name) => raw.push(name, symbol),
-        }
-    }
-    if name.is_some() {
-        problem.get_or_insert_with(|| "an odd number of label references".to_owned());
-    }
-    (raw, problem)
-}
-
 /// Samples of a series that is refused as a whole, in number only.
 fn count_samples<const V2: bool>(data: Data<'_, V2>) -> Result<u32, DecodeError> {
     let mut samples = 0;
@@ -732,14 +505,4 @@ fn count_samples<const V2: bool>(data: Data<'_, V2>) -> Result<u32, DecodeError>
         samples += u32::from(matches!(datum?, Datum::Float(_) | Datum::Histogram(_)));
     }
     Ok(samples)
-}
-
-/// A number that changes with the metadata; 0 when there is none.
-fn fingerprint(m: &MetadataRefs, symbols: &Symbols) -> u32 {
-    let hash_of =
-        |r: u64| symbols.hashes.get(usize::try_from(r).unwrap_or(usize::MAX)).map_or(0, |(low, _)| *low);
-    let mixed = hash_of(m.help_ref)
-        ^ hash_of(m.unit_ref).rotate_left(21)
-        ^ m.metric_type.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    if *m == MetadataRefs::default() { 0 } else { (mixed as u32 ^ (mixed >> 32) as u32) | 1 }
 }
