@@ -59,7 +59,7 @@ pub const STAGES: &[Stage] = &[
     // Everything that cargo runs, golden data and real programs included.
     Stage {
         name: "unit",
-        peers: &["prometheus", "prometheus-2.42", "alertmanager", "node_exporter"],
+        peers: &["prometheus", "prometheus-2.42", "alertmanager", "node_exporter", "thanos"],
         when: Always,
         steps: &[Cargo(&["test", "--workspace", "--no-fail-fast"])],
     },

@@ -4,7 +4,7 @@
 //! the exclusive side knows that no request is in between, so a control frame separates requests exactly.
 //!
 //! Invariants: the first frame of a segment repeats the table of closed windows; a segment is removed, oldest first,
-//! when no generation in it is needed any more.
+//! when no generation in it is needed any more and the table of a later segment is durable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +28,8 @@ pub struct Journal {
     /// The segment whose first frame was queued.
     introduced: AtomicU64,
     segment_bytes: u64,
+    /// The newest segment whose table of closed windows is durable: a frame behind it was acknowledged.
+    settled: AtomicU64,
     /// What each segment holds.
     contents: Mutex<BTreeMap<u64, HashSet<GenerationKey>>>,
 }
@@ -53,6 +55,7 @@ impl Journal {
             fence: RwLock::new(()),
             introduced: AtomicU64::new(0),
             segment_bytes,
+            settled: AtomicU64::new(0),
             contents: Mutex::default(),
         }
     }
@@ -100,6 +103,18 @@ impl Journal {
         }
         fence.submit_metadata(head, segment);
         self.introduced.store(segment, Ordering::Release);
+    }
+
+    /// Notes that a frame of `segment` is durable. The table of closed windows is the segment's first frame, and frames
+    /// become durable in order, so the table is too.
+    pub fn settle(&self, segment: u64) {
+        self.settled.fetch_max(segment, Ordering::AcqRel);
+    }
+
+    /// The newest segment whose table is durable. Only segments before it may be removed: an older table, which would
+    /// go with them, is not needed any more.
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// Notes that `segment` holds samples of a generation.

@@ -104,7 +104,7 @@ impl Db {
         let needed = |(tenant, window, generation): &super::journal::GenerationKey| {
             by_number.get(tenant).is_none_or(|t| t.windows.lock().is_needed(*window, *generation))
         };
-        let last = self.journal.unneeded_through(self.journal.log().segment(), needed);
+        let last = self.journal.unneeded_through(self.journal.settled(), needed);
         if last == 0 {
             return;
         }

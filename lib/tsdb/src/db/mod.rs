@@ -16,6 +16,7 @@ pub mod options;
 pub mod replay;
 pub mod seal;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 
 use crate::block::BlockStore;
 use crate::error::TsdbError;
+use crate::head::series::{TenantNo, WindowNo};
 use crate::head::{Head, HeadOptions, HeadStore};
 use crate::wal::{Log, LogOptions};
 
@@ -58,9 +60,12 @@ pub struct Db {
     pub(crate) journal: Journal,
     pub(crate) blocks: BlockStore,
     pub(crate) metrics: DbMetrics,
+    #[allow(clippy::vec_box)] // requests move it around
     pub(crate) scratch: Mutex<Vec<Box<Scratch>>>,
     pub(crate) stall: Stall,
     pub(crate) sealing: tokio::sync::Mutex<()>,
+    /// Windows that are closed in memory and whose fence is not durable yet, with the generation.
+    pub(crate) unfenced: Mutex<BTreeMap<(TenantNo, WindowNo), u32>>,
     pub(crate) pending_releases: Mutex<Vec<PendingRelease>>,
     pub(crate) reported: Mutex<crate::wal::writer::Counts>,
     pub(crate) report: ReplayReport,
@@ -113,6 +118,7 @@ impl Db {
             scratch: Mutex::default(),
             stall: Stall::default(),
             sealing: tokio::sync::Mutex::default(),
+            unfenced: Mutex::default(),
             pending_releases: Mutex::default(),
             reported: Mutex::default(),
             report,

@@ -64,9 +64,16 @@ impl Db {
         let timing = self.options.timing();
         let mut sealed = Vec::new();
         for tenant in self.head.tenants.all() {
+            // A window whose fence could not be written is closed in memory only. Nothing is cut or released before the
+            // fence is durable: at the next start the log would count later samples to the generation that was let go.
+            let unfenced: Vec<_> =
+                self.unfenced.lock().range((tenant.number, 0)..).map(|(k, g)| (*k, *g)).collect();
+            for ((_, window), generation) in unfenced.into_iter().filter(|((t, _), _)| *t == tenant.number) {
+                self.close(&tenant, window, Some(generation)).await?;
+            }
             let due = tenant.windows.lock().due(now_ms, &timing);
             for window in due {
-                self.close(&tenant, window).await?;
+                self.close(&tenant, window, None).await?;
             }
             let floor = tenant.windows.lock().forget_oldest(MAX_CLOSED_WINDOWS);
             if let Some(floor) = floor {
@@ -90,20 +97,24 @@ impl Db {
         WindowId { tenant: tenant.id.clone(), start_ms, end_ms: start_ms + length_ms, generation }
     }
 
-    /// The fence: every sample applied before belongs to the sealed generation, every later one to the next.
-    async fn close(&self, tenant: &Tenant, window: WindowNo) -> Result<(), TsdbError> {
+    /// The fence: every sample applied before belongs to the sealed generation, every later one to the next. `sealed` is
+    /// the generation that an earlier call closed in memory without getting its fence onto the disk.
+    async fn close(
+        &self,
+        tenant: &Tenant,
+        window: WindowNo,
+        mut sealed: Option<u32>,
+    ) -> Result<(), TsdbError> {
         self.head.leave_window(tenant, window);
-        let mut sealed = None;
         for _ in 0..MAX_ATTEMPTS {
             // A new segment is introduced before the fence is taken, so that its first frame is the table.
             drop(self.journal.enter(&self.head));
-            let outcome = {
+            let (segment, generation, outcome) = {
                 let fence = self.journal.fence();
                 let generation = match sealed {
                     None => {
                         let Some(generation) = tenant.windows.lock().close(window) else { return Ok(()) };
                         self.head.close(tenant, window, generation);
-                        sealed = Some(generation);
                         generation
                     }
                     // The fence before was not written: what came since then is before this one.
@@ -112,12 +123,19 @@ impl Db {
                         generation
                     }
                 };
+                self.unfenced.lock().insert((tenant.number, window), generation);
                 let control = self.control(tenant, window, ControlKind::Closed, generation);
-                fence.submit_controls(&[control], fence.segment())
+                let segment = fence.segment();
+                (segment, generation, fence.submit_controls(&[control], segment))
             };
+            sealed = Some(generation);
             self.journal.log().drive();
             match outcome.await.unwrap_or(Err(CommitError::Closed)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.unfenced.lock().remove(&(tenant.number, window));
+                    self.journal.settle(segment);
+                    return Ok(());
+                }
                 Err(CommitError::SegmentLost) => {}
                 Err(e) => return Err(self.log_error(e)),
             }
