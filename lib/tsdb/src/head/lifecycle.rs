@@ -67,11 +67,12 @@ impl Partition {
         self.close(tenant, window, generation);
     }
 
-    /// Windows below are closed although they are no longer listed.
+    /// Windows below are closed although they are no longer listed. A listed one whose late samples belong to a later
+    /// generation than the floor's stays listed.
     pub fn set_floor(&mut self, tenant: TenantNo, floor: (WindowNo, u32)) {
         let index = self.tenant_mut(tenant);
         index.floor = Some(floor);
-        index.closed = index.closed.split_off(&floor.0);
+        index.closed.retain(|window, generation| *window >= floor.0 || *generation > floor.1);
     }
 
     /// Gives all side samples of one part of a tenant to another.

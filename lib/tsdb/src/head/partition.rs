@@ -648,3 +648,6 @@ fn reason_to_refuse(value: &Value) -> Option<RejectReason> {
     };
     outcome.err().map(|e| RejectReason::InvalidHistogram(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,10 +60,15 @@ impl Head {
     /// An empty head. References and keys depend on `rng`.
     ///
     /// # Panics
-    /// When `options` ask for no partition or more than 256, or for windows shorter than a second.
+    /// When `options` ask for no partition or more than 256, or for windows shorter than a second or
+    /// longer than 49 days.
     pub fn new(options: HeadOptions, rng: &Rng) -> Self {
         assert!((1..=256).contains(&options.partitions), "a head has 1 to 256 partitions");
-        assert!(options.window_ms >= 1000, "windows are at least a second long");
+        let longest = i64::from(u32::MAX); // times inside a window take 32 bits
+        assert!(
+            (1000..longest).contains(&options.window_ms),
+            "windows take a second at least, 49 days at most"
+        );
         let tag = 1 + rng.below((1 << TAG_BITS) - 1) as u32;
         let key_seed = rng.next_u64();
         let partition = |index: usize| {

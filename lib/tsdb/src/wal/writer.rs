@@ -20,6 +20,9 @@ use super::frame::{self, Payload, Place};
 use super::log::{CommitError, SyncMode};
 use super::segment::{HEADER_BYTES, Predecessor, SegmentId, encode_header};
 
+/// The buffer of a group is given back above this size: large groups follow a stall and are rare.
+const MAX_KEPT_BUFFER_BYTES: usize = 8 << 20;
+
 /// ENOSPC and EDQUOT: the disk, or this user's share of it, is full.
 const FULL_ERRNOS: [i32; 2] = [28, 122];
 
@@ -169,6 +172,9 @@ impl Writer {
         open.good += self.buffer.len() as u64;
         open.frames += run.len() as u32;
         self.counts.bytes += self.buffer.len() as u64;
+        if self.buffer.capacity() > MAX_KEPT_BUFFER_BYTES {
+            self.buffer = Vec::new();
+        }
         self.counts.frames += run.len() as u64;
         if matches!(self.mode, SyncMode::Always)
             && let Err(e) = self.sync()

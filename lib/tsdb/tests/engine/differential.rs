@@ -8,7 +8,7 @@ use cairn_model::sample::{Sample, stale_nan};
 use cairn_model::storage::Appendable;
 use cairn_model::{FloatHistogram, Histogram, Labels, Span, Value, WriteBatch};
 use cairn_runtime::{MemDisk, Rng};
-use cairn_tsdb::Db;
+use cairn_tsdb::{Db, DbOptions};
 
 use crate::model::{Expected, Model};
 use crate::support::*;
@@ -25,6 +25,12 @@ struct Run {
     opened: u64,
     seed: u64,
     refs: std::collections::BTreeMap<(usize, u32), u64>,
+}
+
+/// Every other run has so small segments that they come and go all the time.
+fn options_of(seed: u64) -> DbOptions {
+    let wal_segment_bytes = if seed % 2 == 0 { 1_500 } else { 256 << 20 };
+    DbOptions { wal_segment_bytes, ..options() }
 }
 
 fn random_value(rng: &Rng) -> Value {
@@ -63,7 +69,7 @@ fn random_value(rng: &Rng) -> Value {
 impl Run {
     async fn new(seed: u64) -> Run {
         let disk = MemDisk::new();
-        let db = open(&disk, seed).await;
+        let db = open_with(options_of(seed), &disk, seed).await;
         let rng = Rng::from_seed(seed);
         let (model, refs) = (Model::default(), Default::default());
         Run { disk, rng, db, model, now_ms: 1_000_000, opened: 1, seed, refs }
@@ -133,7 +139,7 @@ impl Run {
 
     async fn reopen(&mut self) {
         self.opened += 1;
-        self.db = open(&self.disk, self.seed * 1000 + self.opened).await;
+        self.db = open_with(options_of(self.seed), &self.disk, self.seed * 1000 + self.opened).await;
     }
 }
 
