@@ -76,33 +76,13 @@ impl Journal {
                 return Entered { segment, _fence: fence };
             }
             drop(fence);
-            self.introduce(head);
+            self.fence().segment(head);
         }
     }
 
     /// Takes the exclusive side.
     pub fn fence(&self) -> Fence<'_> {
         Fence { journal: self, _fence: self.fence.write() }
-    }
-
-    fn introduce(&self, head: &Head) {
-        let fence = self.fence();
-        if self.introduced.load(Ordering::Acquire) == self.log.segment()
-            && self.log.segment_bytes() >= self.segment_bytes
-        {
-            self.log.begin_segment();
-        }
-        let segment = self.log.segment();
-        if self.introduced.load(Ordering::Acquire) == segment {
-            return;
-        }
-        // The outcomes are not waited for: when a frame of a segment fails, all later ones of it fail too.
-        let controls = closed_windows(head);
-        if !controls.is_empty() {
-            drop(fence.submit_controls(&controls, segment));
-        }
-        fence.submit_metadata(head, segment);
-        self.introduced.store(segment, Ordering::Release);
     }
 
     /// Notes that a frame of `segment` is durable. The table of closed windows is the segment's first frame, and frames
@@ -159,9 +139,24 @@ impl Fence<'_> {
         self.journal.log.submit(Packer::new().pack(Kind::Control, &raw), segment)
     }
 
-    /// The segment to encode for. May be one that is not introduced yet: the caller introduces it by entering once.
-    pub fn segment(&self) -> u64 {
-        self.journal.log.segment()
+    /// The segment to encode for, with its table of closed windows queued as its first frame. Begins a new one when
+    /// the present one is full or was given up.
+    pub fn segment(&self, head: &Head) -> u64 {
+        let Journal { log, introduced, segment_bytes, .. } = self.journal;
+        if introduced.load(Ordering::Acquire) == log.segment() && log.segment_bytes() >= *segment_bytes {
+            log.begin_segment();
+        }
+        let segment = log.segment();
+        if introduced.load(Ordering::Acquire) != segment {
+            // The outcomes are not waited for: when a frame of a segment fails, all later ones of it fail too.
+            let controls = closed_windows(head);
+            if !controls.is_empty() {
+                drop(self.submit_controls(&controls, segment));
+            }
+            self.submit_metadata(head, segment);
+            introduced.store(segment, Ordering::Release);
+        }
+        segment
     }
 
     /// Metadata has no window that would keep its segment alive, so each segment begins with all of it.

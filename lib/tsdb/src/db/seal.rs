@@ -107,10 +107,10 @@ impl Db {
     ) -> Result<(), TsdbError> {
         self.head.leave_window(tenant, window);
         for _ in 0..MAX_ATTEMPTS {
-            // A new segment is introduced before the fence is taken, so that its first frame is the table.
-            drop(self.journal.enter(&self.head));
             let (segment, generation, outcome) = {
                 let fence = self.journal.fence();
+                // Before the window is closed: a new segment's table is of the time before the fence.
+                let segment = fence.segment(&self.head);
                 let generation = match sealed {
                     None => {
                         let Some(generation) = tenant.windows.lock().close(window) else { return Ok(()) };
@@ -125,7 +125,6 @@ impl Db {
                 };
                 self.unfenced.lock().insert((tenant.number, window), generation);
                 let control = self.control(tenant, window, ControlKind::Closed, generation);
-                let segment = fence.segment();
                 (segment, generation, fence.submit_controls(&[control], segment))
             };
             sealed = Some(generation);
@@ -225,11 +224,10 @@ impl Db {
         let _one_at_a_time = self.sealing.lock().await;
         let (tenant, key) = self.sealed_generation(id)?;
         for _ in 0..MAX_ATTEMPTS {
-            drop(self.journal.enter(&self.head));
             let control = self.control(&tenant, key.window, ControlKind::Released, key.generation);
             let outcome = {
                 let fence = self.journal.fence();
-                fence.submit_controls(&[control], fence.segment())
+                fence.submit_controls(&[control], fence.segment(&self.head))
             };
             self.journal.log().drive();
             match outcome.await.unwrap_or(Err(CommitError::Closed)) {
