@@ -90,8 +90,9 @@ impl FromStr for Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = SIZES[..4].iter().rev().find(|(_, u)| self.0 >= *u && self.0.is_multiple_of(*u));
-        match unit {
+        // The exact unit with the shortest number: what was given as 2GB is shown as 2GB.
+        let exact = SIZES[..8].iter().filter(|(_, u)| self.0 >= *u && self.0.is_multiple_of(*u));
+        match exact.min_by_key(|(_, u)| self.0 / u) {
             Some((name, u)) => write!(f, "{}{name}", self.0 / u),
             None => write!(f, "{}", self.0),
         }
@@ -124,8 +125,9 @@ mod tests {
     fn sizes_read_and_print() {
         for (text, bytes, printed) in [
             ("512MiB", 512 << 20, "512MiB"),
-            ("2GB", 2_000_000_000, "2000000000"),
-            ("1000", 1000, "1000"),
+            ("2GB", 2_000_000_000, "2GB"),
+            ("1000", 1000, "1KB"),
+            ("1025", 1025, "1025"),
             ("3gib", 3 << 30, "3GiB"),
         ] {
             let b: Bytes = text.parse().unwrap();
