@@ -121,6 +121,16 @@ impl Fanout {
         Ok((good, warnings))
     }
 
+    /// Parts of stores that are set aside. Only a warning even where partial answers are refused: what a part held may
+    /// well be answered by another store, and one bad block must not stop every rule.
+    fn gaps(&self) -> impl Iterator<Item = String> {
+        let of_store = |s: &Arc<dyn StoreApi>| {
+            let name = s.info().name;
+            s.gaps().into_iter().map(move |gap| format!("answer may be partial: {name}: {gap}"))
+        };
+        self.stores.iter().flat_map(of_store)
+    }
+
     fn check_count(&self, series: usize) -> Result<(), StoreError> {
         if self.max_series > 0 && series > self.max_series {
             return Err(StoreError::LimitExceeded { what: "series".into(), limit: self.max_series as u64 });
@@ -163,7 +173,8 @@ impl Queryable for Fanout {
             async move { (info.name, self.collect(store, request).await) }
         }))
         .await;
-        let (lists, warnings) = self.judge(answers)?;
+        let (lists, mut warnings) = self.judge(answers)?;
+        warnings.extend(self.gaps());
         let mut series = merge_series(lists);
         self.check_count(series.len())?;
         if request.limit > 0 {
@@ -179,7 +190,9 @@ impl Queryable for Fanout {
             async move { (info.name, store.label_names(request).await) }
         }))
         .await;
-        self.judge(answers).map(|(lists, warnings)| union(lists, warnings, request.limit))
+        let (lists, mut warnings) = self.judge(answers)?;
+        warnings.extend(self.gaps());
+        Ok(union(lists, warnings, request.limit))
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
@@ -189,7 +202,9 @@ impl Queryable for Fanout {
             async move { (info.name, store.label_values(name, request).await) }
         }))
         .await;
-        self.judge(answers).map(|(lists, warnings)| union(lists, warnings, request.limit))
+        let (lists, mut warnings) = self.judge(answers)?;
+        warnings.extend(self.gaps());
+        Ok(union(lists, warnings, request.limit))
     }
 }
 

@@ -149,6 +149,9 @@ impl Node {
     pub async fn read_all(&self) -> Result<Contents, StoreError> {
         let request = SeriesRequest::new(TimestampMs::MIN, TimestampMs::MAX, Vec::new());
         let selected = self.fanout.select(request).await?;
+        if let Some(warning) = selected.warnings.into_iter().next() {
+            return Err(StoreError::Unavailable { store: "a part".into(), reason: warning });
+        }
         let mut contents = Contents::new();
         for series in selected.series {
             let samples = contents.entry(series.labels.to_string()).or_default();

@@ -14,9 +14,11 @@ use anyhow::{Context, Result, bail};
 use cairn_bucket::commit::{Committed, Job};
 use cairn_bucket::ship::{Ship, Shipper};
 use cairn_cluster::Coordinator;
-use cairn_runtime::Runtime;
+use cairn_runtime::{Runtime, Shutdown};
+use cairn_tsdb::block::DELETED_SUFFIX;
 use cairn_tsdb::db::seal::window_of_block;
 use cairn_tsdb::db::{Db, WindowId};
+use cairn_tsdb::meta::BlockMeta;
 use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -63,21 +65,35 @@ impl Shipping {
     /// Runs until shutdown.
     pub fn start(self: Arc<Self>) {
         let (tasks, clock) = (self.runtime.tasks.clone(), self.runtime.clock.clone());
-        tasks.spawn_loop("shipping", clock, move |shutdown| {
-            let this = self.clone();
+        let (shipping, keeping) = (self.clone(), self);
+        tasks.spawn_loop("shipping", clock.clone(), move |shutdown| {
+            let this = shipping.clone();
             async move {
                 while !shutdown.has_begun() {
                     if let Err(e) = this.round().await {
                         warn!("shipping stands still, the data stays here and is tried again: {e:#}");
                     }
-                    this.db.maintain().await;
-                    tokio::select! {
-                        () = shutdown.begun() => {}
-                        () = this.runtime.clock.sleep(ROUND_EVERY) => {}
-                    }
+                    this.pause(&shutdown).await;
                 }
             }
         });
+        // On its own: a slow bucket must not keep head chunks in memory and segments on the disk.
+        tasks.spawn_loop("maintenance", clock, move |shutdown| {
+            let this = keeping.clone();
+            async move {
+                while !shutdown.has_begun() {
+                    this.db.maintain().await;
+                    this.pause(&shutdown).await;
+                }
+            }
+        });
+    }
+
+    async fn pause(&self, shutdown: &Shutdown) {
+        tokio::select! {
+            () = shutdown.begun() => {}
+            () = self.runtime.clock.sleep(ROUND_EVERY) => {}
+        }
     }
 
     async fn round(&self) -> Result<()> {
@@ -101,14 +117,17 @@ impl Shipping {
             self.shipper.ship(None, &self.job(window, window.generation)).await?;
             return Ok(self.db.release(window).await?);
         };
+        self.ship_block(window, &meta).await?;
+        Ok(self.db.release(window).await?)
+    }
+
+    /// Takes a local block to the bucket under the first generation that is not somebody else's, and notes which.
+    async fn ship_block(&self, window: &WindowId, meta: &BlockMeta) -> Result<()> {
         let folder = self.db.blocks_dir().join(meta.ulid.to_string());
         for generation in window.generation..window.generation.saturating_add(MAX_TAKEN_GENERATIONS) {
             let job = self.job(window, generation);
-            match self.shipper.ship(Some((&folder, &meta)), &job).await? {
-                Committed::Block { holds_source: true, .. } => {
-                    self.remember(&folder, generation)?;
-                    return Ok(self.db.release(window).await?);
-                }
+            match self.shipper.ship(Some((&folder, meta)), &job).await? {
+                Committed::Block { holds_source: true, .. } => return self.remember(&folder, generation),
                 // Somebody with other data was first: a wiped folder before an old bucket, or a cut that was made
                 // anew. What is here is not in that block, so it gets one of its own.
                 other => {
@@ -147,26 +166,40 @@ impl Shipping {
         let waiting: BTreeSet<&WindowId> = waiting.iter().collect();
         let oldest_ms = self.runtime.clock.now_ms() - self.retention.as_millis() as i64;
         let blocks = self.db.blocks();
-        let mut removed = false;
+        let (mut removed, mut failed) = (false, None);
         for meta in blocks.metas() {
             let Some(window) = window_of_block(&meta) else { continue };
             if meta.ulid.timestamp_ms() as i64 > oldest_ms || waiting.contains(&window) {
                 continue;
             }
-            let folder = self.db.blocks_dir().join(meta.ulid.to_string());
-            let Some(shipped) = self.remembered(&folder) else { continue };
-            if !self.shipper.committer().may_release(&self.job(&window, shipped.generation)).await? {
-                continue;
+            // One block that cannot be dropped does not keep the others.
+            match self.drop_block(&window, &meta).await {
+                Ok(dropped) => removed |= dropped,
+                Err(e) => failed = Some(e.context(format!("cannot drop local block {}", meta.ulid))),
             }
-            self.runtime
-                .disk
-                .remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
-            removed = true;
         }
         if removed {
             blocks.reload()?;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Removes a local block whose job the bucket has verified; `false` when it has not.
+    async fn drop_block(&self, window: &WindowId, meta: &BlockMeta) -> Result<bool> {
+        let folder = self.db.blocks_dir().join(meta.ulid.to_string());
+        let Some(shipped) = self.remembered(&folder) else {
+            // It was replaced by another cut before it was shipped; what it holds may be nowhere else.
+            self.ship_block(window, meta).await?;
+            return Ok(false);
+        };
+        if !self.shipper.committer().may_release(&self.job(window, shipped.generation)).await? {
+            return Ok(false);
+        }
+        // Under a name that the next start removes, or a crash in the middle would leave half a block.
+        let gone = self.db.blocks_dir().join(format!("{}{DELETED_SUFFIX}", meta.ulid));
+        let disk = &self.runtime.disk;
+        disk.rename(&folder, &gone).with_context(|| format!("cannot rename {}", folder.display()))?;
+        disk.remove_dir_all(&gone).with_context(|| format!("cannot remove {}", gone.display()))?;
+        Ok(true)
     }
 }

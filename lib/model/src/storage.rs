@@ -172,6 +172,11 @@ pub trait StoreApi: Send + Sync {
     /// What it holds now. Cheap.
     fn info(&self) -> StoreInfo;
 
+    /// What it should hold and cannot answer now, in words for the user. Asked after the answer was read.
+    fn gaps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Series that match, see [`SeriesStream`]. A snapshot: samples appended after the call may be missing, and
     /// no sample acknowledged before it is.
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError>;

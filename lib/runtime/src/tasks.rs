@@ -112,7 +112,8 @@ impl Tasks {
         });
     }
 
-    /// Runs `work` on a thread of its own: for one that blocks on the disk all the time.
+    /// Runs `work` on a thread of its own: for one that blocks on the disk all the time. Its owner ends it; [`Tasks::stop`]
+    /// does not wait for it, because what it serves is closed after all other work.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -122,9 +123,8 @@ impl Tasks {
         name: &'static str,
         work: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
-        let (panics, token) = (self.panics.clone(), self.tracker.token());
+        let panics = self.panics.clone();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _running = token;
             if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
                 panics.with_label_values(&[name]).inc();
                 error!(task = name, "thread ended by a panic");

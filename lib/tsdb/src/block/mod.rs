@@ -34,5 +34,8 @@ pub const TOMBSTONES_FILE: &str = "tombstones";
 /// What follows the ULID in the folder name of a block that is being written.
 pub const UNFINISHED_SUFFIX: &str = ".tmp-for-creation";
 
+/// What follows the ULID in the folder name of a block that is being removed.
+pub const DELETED_SUFFIX: &str = ".tmp-for-deletion";
+
 #[cfg(test)]
 mod tests;

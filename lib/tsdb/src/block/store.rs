@@ -3,7 +3,8 @@
 //! [`BlockStore::reload`] takes in folders that appeared and drops those that went. A read prunes by time, tenant
 //! and external labels, selects in every block, and merges the blocks' series by labels, batch by batch.
 //!
-//! Invariant: a block that is not sound is set aside, counted and named; the others go on answering.
+//! Invariant: a block that is not sound is set aside, counted and named; the others go on answering, and
+//! [`StoreApi::gaps`] says what the answer lacks. A block that the *disk* would not give is tried again at every read.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -20,9 +21,9 @@ use cairn_model::tenant::{TENANT_LABEL, TenantScope};
 use cairn_model::{Labels, Matcher};
 use cairn_runtime::{CpuPool, Disk, Metrics, Runtime};
 use futures::StreamExt;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus::IntGauge;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use ulid::Ulid;
 
 use super::BlockReader;
@@ -39,6 +40,8 @@ pub struct BlockStore {
     cpu: CpuPool,
     dir: PathBuf,
     state: Arc<RwLock<State>>,
+    /// Held while the folder is listed and the state changed: of two at once, one would forget what the other found.
+    loading: Arc<Mutex<()>>,
     metrics: Option<BlockMetrics>,
 }
 
@@ -81,6 +84,8 @@ pub struct Quarantined {
     pub folder: PathBuf,
     /// What is wrong, with object and offset.
     pub reason: String,
+    /// Whether the disk failed rather than the block: it may be sound.
+    pub unread: bool,
 }
 
 impl BlockStore {
@@ -94,6 +99,7 @@ impl BlockStore {
             cpu: runtime.cpu.clone(),
             dir: dir.to_owned(),
             state: Arc::default(),
+            loading: Arc::default(),
             metrics: Some(BlockMetrics::new(&runtime.metrics)),
         };
         store.reload()?;
@@ -107,7 +113,8 @@ impl BlockStore {
     /// As [`BlockStore::open`].
     pub fn open_inline(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, TsdbError> {
         let (cpu, dir) = (CpuPool::inline(), dir.to_owned());
-        let store = BlockStore { disk, cpu, dir, state: Arc::default(), metrics: None };
+        let store =
+            BlockStore { disk, cpu, dir, state: Arc::default(), loading: Arc::default(), metrics: None };
         store.reload()?;
         Ok(store)
     }
@@ -118,6 +125,7 @@ impl BlockStore {
     /// # Errors
     /// [`TsdbError::Io`] when the folder cannot be listed.
     pub fn reload(&self) -> Result<(), TsdbError> {
+        let _loading = self.loading.lock();
         let entries = self.disk.list(&self.dir).map_err(TsdbError::io("list", &self.dir))?;
         let found: Vec<Ulid> =
             entries.iter().filter(|e| e.is_dir).filter_map(|e| Ulid::from_str(&e.name).ok()).collect();
@@ -125,7 +133,7 @@ impl BlockStore {
         for ulid in &found {
             let known = {
                 let state = self.state.read();
-                state.blocks.contains_key(ulid) || state.quarantined.contains_key(ulid)
+                state.blocks.contains_key(ulid) || state.quarantined.get(ulid).is_some_and(|q| !q.unread)
             };
             if known {
                 continue;
@@ -135,15 +143,16 @@ impl BlockStore {
                     let external = ExternalLabels::new(reader.meta().external_labels());
                     opened.push((*ulid, Arc::new(OpenBlock { reader, external })));
                 }
-                Err(e) => broken.push((*ulid, e.to_string())),
+                Err(e) => broken.push((*ulid, e)),
             }
         }
         let mut state = self.state.write();
         state.blocks.retain(|ulid, _| found.contains(ulid));
-        state.quarantined.retain(|ulid, _| found.contains(ulid));
         state.blocks.extend(opened);
+        let State { blocks, quarantined } = &mut *state;
+        quarantined.retain(|ulid, _| found.contains(ulid) && !blocks.contains_key(ulid));
         drop(state);
-        broken.into_iter().for_each(|(ulid, reason)| self.quarantine(ulid, reason));
+        broken.iter().for_each(|(ulid, e)| self.quarantine(*ulid, e));
         self.show();
         info!(dir = %self.dir.display(), blocks = self.len(), "local blocks loaded");
         Ok(())
@@ -175,14 +184,14 @@ impl BlockStore {
         state.blocks.values().map(|b| b.reader.size_bytes()).sum()
     }
 
-    fn quarantine(&self, ulid: Ulid, reason: String) {
-        let folder = self.dir.join(ulid.to_string());
+    fn quarantine(&self, ulid: Ulid, e: &TsdbError) {
+        let (folder, reason) = (self.dir.join(ulid.to_string()), e.to_string());
+        let unread = is_of_the_disk(e);
         let mut state = self.state.write();
         state.blocks.remove(&ulid);
-        let first = !state.quarantined.contains_key(&ulid);
-        if first {
-            error!(block = %ulid, folder = %folder.display(), reason, "block set aside: its data is not answered from here");
-            state.quarantined.insert(ulid, Quarantined { folder, reason });
+        if !state.quarantined.contains_key(&ulid) {
+            error!(block = %ulid, folder = %folder.display(), reason, unread, "block set aside: its data is not answered from here");
+            state.quarantined.insert(ulid, Quarantined { folder, reason, unread });
         }
         drop(state);
         self.show();
@@ -206,6 +215,7 @@ impl BlockStore {
         max_ms: i64,
         matchers: &[Matcher],
     ) -> Vec<(Arc<OpenBlock>, Vec<Matcher>)> {
+        self.retry_unread();
         let state = self.state.read();
         let visible = |b: &&Arc<OpenBlock>| {
             let tenant = b.external.labels().get(TENANT_LABEL);
@@ -214,6 +224,19 @@ impl BlockStore {
         };
         let blocks = state.blocks.values().filter(visible);
         blocks.filter_map(|b| b.external.narrow(matchers).map(|rest| (b.clone(), rest))).collect()
+    }
+
+    /// Asks the disk again for blocks that it would not give.
+    fn retry_unread(&self) {
+        let any = self.state.read().quarantined.values().any(|q| q.unread);
+        // Whoever comes while another asks is answered with what there is.
+        let idle = self.loading.try_lock().is_some();
+        if any
+            && idle
+            && let Err(e) = self.reload()
+        {
+            warn!(error = %e, "cannot ask again for local blocks that could not be read");
+        }
     }
 
     /// Runs `f` on the pool.
@@ -238,11 +261,16 @@ impl BlockStore {
         for (block, matchers) in blocks {
             match question(block, matchers) {
                 Ok(answer) => answers.push((block.clone(), answer)),
-                Err(e) => self.quarantine(block.reader.meta().ulid, e.to_string()),
+                Err(e) => self.quarantine(block.reader.meta().ulid, &e),
             }
         }
         answers
     }
+}
+
+/// Whether the error says nothing of the block's own bytes. A file that is not there does.
+fn is_of_the_disk(e: &TsdbError) -> bool {
+    matches!(e, TsdbError::Io { source, .. } if source.kind() != std::io::ErrorKind::NotFound)
 }
 
 /// One block's part of an answer: its series in order of labels, external labels included.
@@ -347,7 +375,7 @@ impl Merge {
         match cursor.read(labels.clone(), reference, &self.request) {
             Ok(series) => Some(series),
             Err(e) => {
-                self.store.quarantine(cursor.block.reader.meta().ulid, e.to_string());
+                self.store.quarantine(cursor.block.reader.meta().ulid, &e);
                 self.cursors[i] = None;
                 Some(Series { labels, chunks: Vec::new() })
             }
@@ -371,6 +399,11 @@ impl StoreApi for BlockStore {
             max_ms: metas().map(|m| m.max_time.saturating_sub(1)).max().unwrap_or(i64::MIN),
             label_sets,
         }
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        let state = self.state.read();
+        state.quarantined.values().map(|q| format!("block set aside: {}", q.reason)).collect()
     }
 
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {

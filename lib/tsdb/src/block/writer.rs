@@ -8,7 +8,7 @@ use cairn_runtime::Disk;
 use tracing::warn;
 
 use super::segment::{SEGMENT_BYTES, SegmentWriter, segment_name};
-use super::{BlockChunk, CHUNKS_DIR, INDEX_FILE, TOMBSTONES_FILE, UNFINISHED_SUFFIX};
+use super::{BlockChunk, CHUNKS_DIR, DELETED_SUFFIX, INDEX_FILE, TOMBSTONES_FILE, UNFINISHED_SUFFIX};
 use crate::error::TsdbError;
 use crate::index::{ChunkMeta, IndexWriter, SymbolSet};
 use crate::meta::{BlockFile, BlockMeta, IndexStats, META_FILE};
@@ -105,8 +105,18 @@ impl<'d> BlockWriter<'d> {
     /// Completes the block and gives its description. When this returns, the block survives a crash.
     ///
     /// # Errors
-    /// As [`BlockWriter::add_series`].
-    pub fn finish(mut self) -> Result<BlockMeta, TsdbError> {
+    /// As [`BlockWriter::add_series`]; what was written is removed then.
+    pub fn finish(self) -> Result<BlockMeta, TsdbError> {
+        let (disk, mut folder) = (self.disk, self.folder.clone());
+        let outcome = self.complete(&mut folder);
+        if outcome.is_err() {
+            remove(disk, &folder);
+        }
+        outcome
+    }
+
+    /// Keeps in `folder` where the block lies.
+    fn complete(mut self, folder: &mut PathBuf) -> Result<BlockMeta, TsdbError> {
         let segment_sizes = self.segments.finish()?;
         self.stats.series_max_size = self.index.max_entry_bytes();
         let index_size = self.index.finish()?;
@@ -133,15 +143,20 @@ impl<'d> BlockWriter<'d> {
         self.disk.sync_dir(&chunks).map_err(TsdbError::io("sync", &chunks))?;
         self.disk.sync_dir(&self.folder).map_err(TsdbError::io("sync", &self.folder))?;
         self.disk.rename(&self.folder, &place).map_err(TsdbError::io("rename", &self.folder))?;
+        *folder = place;
         self.disk.sync_dir(&self.parent).map_err(TsdbError::io("sync", &self.parent))?;
         Ok(self.meta)
     }
 
     /// Gives up and removes what was written.
     pub fn abandon(self) {
-        if let Err(e) = self.disk.remove_dir_all(&self.folder) {
-            warn!(folder = %self.folder.display(), error = %e, "cannot remove an unfinished block; the next start will");
-        }
+        remove(self.disk, &self.folder);
+    }
+}
+
+fn remove(disk: &dyn Disk, folder: &Path) {
+    if let Err(e) = disk.remove_dir_all(folder) {
+        warn!(folder = %folder.display(), error = %e, "cannot remove an unfinished block; the next start will");
     }
 }
 
@@ -153,7 +168,7 @@ impl<'d> BlockWriter<'d> {
 pub fn remove_unfinished(disk: &dyn Disk, parent: &Path) -> Result<usize, TsdbError> {
     let mut removed = 0;
     for entry in disk.list(parent).map_err(TsdbError::io("list", parent))? {
-        let unfinished = [UNFINISHED_SUFFIX, ".tmp-for-deletion"].iter().any(|s| entry.name.ends_with(s));
+        let unfinished = [UNFINISHED_SUFFIX, DELETED_SUFFIX].iter().any(|s| entry.name.ends_with(s));
         if entry.is_dir && unfinished {
             let folder = parent.join(&entry.name);
             disk.remove_dir_all(&folder).map_err(TsdbError::io("remove", &folder))?;

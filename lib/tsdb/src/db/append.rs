@@ -142,7 +142,6 @@ impl Db {
             self.journal.log().drive();
             match outcome.await.unwrap_or(Err(CommitError::Closed)) {
                 Ok(()) => {
-                    self.journal.settle(segment);
                     self.stall.clear();
                     if !scratch.verdicts.define.is_empty() {
                         self.head.mark_defined(batch, segment, &scratch.verdicts);

@@ -1,4 +1,4 @@
-//! Cutting a sealed generation of a window into a block.
+//! Cutting a sealed generation of a window into a block, with those before it that are not released.
 //!
 //! Series of all partitions are visited in order of their labels; chunks pass through undecoded unless side samples
 //! must be merged in. Nothing is held for the whole block but one number a series and the block's symbols.
@@ -12,17 +12,18 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 use std::path::Path;
 
-use cairn_model::LabelsRef;
+use cairn_model::{Encoding, LabelsRef, TimestampMs, Value};
 use cairn_runtime::Disk;
 use parking_lot::RwLock;
 
-use crate::block::{BlockChunk, BlockOptions, BlockWriter};
-use crate::chunkenc::CutRule;
+use crate::block::{BlockChunk, BlockOptions, BlockReader, BlockWriter};
+use crate::chunkenc::{ChunkDecoder, CutRule};
 use crate::error::TsdbError;
 use crate::head::Head;
+use crate::head::order;
 use crate::head::pairs::PairId;
 use crate::head::partition::Partition;
-use crate::head::side::PartKey;
+use crate::head::side::Generations;
 use crate::head::state::SLICE;
 use crate::head::tenant::Tenant;
 use crate::index::SymbolSet;
@@ -44,16 +45,17 @@ struct Entry {
 pub fn cut(
     head: &Head,
     tenant: &Tenant,
-    key: PartKey,
+    which: &Generations,
     (disk, dir): (&dyn Disk, &Path),
     meta: BlockMeta,
 ) -> Result<Option<BlockMeta>, TsdbError> {
-    let (orders, symbols) = sorted_series(head, tenant, key);
+    check_files(head, tenant, which)?;
+    let (orders, symbols) = sorted_series(head, tenant, which);
     if orders.iter().all(Vec::is_empty) {
         return Ok(None);
     }
     let mut writer = BlockWriter::create(disk, dir, meta, symbols, BlockOptions::default())?;
-    match write_series(head, key, &orders, &mut writer) {
+    match visit_series(head, which, &orders, |labels, chunks| writer.add_series(labels, chunks)) {
         Ok(()) => writer.finish().map(Some),
         Err(e) => {
             writer.abandon();
@@ -62,18 +64,34 @@ pub fn cut(
     }
 }
 
+/// Head-chunk files were written long ago: what is cut from them must be what was in memory then, because the log goes
+/// when the block is verified.
+fn check_files(head: &Head, tenant: &Tenant, which: &Generations) -> Result<(), TsdbError> {
+    for (index, partition) in head.partitions.iter().enumerate() {
+        let files = partition.read().chunks.full.written_of(tenant.number, which.window);
+        for (number, content, crc) in files {
+            if crc32c::crc32c(&content) != crc {
+                let object = format!("head-chunk file {number} of partition {index}");
+                let what = "its content changed on the disk; start again, the log has its samples";
+                return Err(TsdbError::corrupt(object, 0, what));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Slots of series with samples in the generation, by partition and in order of labels, and the symbols they need.
 /// No lock is held longer than a slice takes: what is sorted was copied.
-fn sorted_series(head: &Head, tenant: &Tenant, key: PartKey) -> (Vec<Vec<u32>>, SymbolSet) {
+fn sorted_series(head: &Head, tenant: &Tenant, which: &Generations) -> (Vec<Vec<u32>>, SymbolSet) {
     let mut symbols = SymbolSet::default();
-    let orders = head.partitions.iter().map(|p| sorted_partition(p, tenant, key, &mut symbols)).collect();
+    let orders = head.partitions.iter().map(|p| sorted_partition(p, tenant, which, &mut symbols)).collect();
     (orders, symbols)
 }
 
 fn sorted_partition(
     partition: &RwLock<Partition>,
     tenant: &Tenant,
-    key: PartKey,
+    which: &Generations,
     symbols: &mut SymbolSet,
 ) -> Vec<u32> {
     let slots: Vec<u32> = {
@@ -84,7 +102,7 @@ fn sorted_partition(
     let (mut labels, mut series): (Vec<u32>, Vec<(u32, Range<usize>)>) = (Vec::new(), Vec::new());
     for slice in slots.chunks(SLICE) {
         let partition = partition.read();
-        for &slot in slice.iter().filter(|slot| partition.has_generation(**slot, key)) {
+        for &slot in slice.iter().filter(|slot| partition.has_generations(**slot, which)) {
             let begin = labels.len();
             labels.extend_from_slice(partition.pairs_of(slot));
             series.push((slot, begin..labels.len()));
@@ -136,11 +154,60 @@ fn ranks_of(
     ranks
 }
 
-fn write_series(
+/// Whether `block` holds every sample of the generation, or a greater value for its time: then it stands for the
+/// generation, whoever wrote it. A block of the same window and generation need not: the fence before it may have been
+/// lost with a damaged stretch of the log.
+///
+/// # Errors
+/// [`TsdbError::Corrupt`] when the block is not sound.
+pub fn holds(
     head: &Head,
-    key: PartKey,
+    tenant: &Tenant,
+    which: &Generations,
+    block: &BlockReader,
+) -> Result<bool, TsdbError> {
+    let (orders, _) = sorted_series(head, tenant, which);
+    let mut there = block.select(&[], TimestampMs::MIN, TimestampMs::MAX)?.peekable();
+    let mut holds = true;
+    visit_series(head, which, &orders, |labels, chunks| {
+        while holds && there.next_if(|b| b.as_ref().is_ok_and(|b| b.labels.as_ref() < labels)).is_some() {}
+        if holds {
+            holds = match there
+                .next_if(|b| b.as_ref().is_err() || b.as_ref().is_ok_and(|b| b.labels.as_ref() == labels))
+            {
+                Some(of_block) => covers(&samples_of(&of_block?.chunks, block)?, samples_of(chunks, block)?),
+                None => false,
+            };
+        }
+        Ok(())
+    })?;
+    Ok(holds)
+}
+
+/// Whether each of `wanted` has a sample of its time and at least its value among `held`.
+fn covers(held: &BTreeMap<TimestampMs, Value>, wanted: BTreeMap<TimestampMs, Value>) -> bool {
+    wanted.iter().all(|(t, value)| held.get(t).is_some_and(|there| order::compare(there, value).is_ge()))
+}
+
+fn samples_of(chunks: &[BlockChunk], block: &BlockReader) -> Result<BTreeMap<TimestampMs, Value>, TsdbError> {
+    let object = || block.folder().display().to_string();
+    let mut samples = BTreeMap::new();
+    for chunk in chunks {
+        let Some(encoding) = Encoding::from_byte(chunk.encoding) else { continue };
+        for sample in ChunkDecoder::new(encoding, &chunk.data) {
+            let sample = sample.map_err(|m| TsdbError::malformed(object(), 0, m))?;
+            samples.insert(sample.t_ms, sample.value);
+        }
+    }
+    Ok(samples)
+}
+
+/// Calls `visit` for the series of all partitions, in order of labels.
+fn visit_series(
+    head: &Head,
+    which: &Generations,
     orders: &[Vec<u32>],
-    writer: &mut BlockWriter<'_>,
+    mut visit: impl FnMut(LabelsRef<'_>, &[BlockChunk]) -> Result<(), TsdbError>,
 ) -> Result<(), TsdbError> {
     let entry = |partition: usize, at: usize| -> Option<Entry> {
         let slot = *orders[partition].get(at)?;
@@ -150,11 +217,11 @@ fn write_series(
     };
     let mut next: BinaryHeap<Entry> = (0..orders.len()).filter_map(|p| entry(p, 0)).collect();
     while let Some(e) = next.pop() {
-        let chunks = head.partitions[e.partition].read().gather_generation(e.slot, key);
+        let chunks = head.partitions[e.partition].read().gather_generations(e.slot, which);
         if let Some(chunks) = chunks {
             let chunks: Vec<BlockChunk> =
                 chunks.iter().flat_map(|c| BlockChunk::from_chunk(c, CutRule::default())).collect();
-            writer.add_series(LabelsRef::from_canonical(&e.labels), &chunks)?;
+            visit(LabelsRef::from_canonical(&e.labels), &chunks)?;
         }
         next.extend(entry(e.partition, e.at + 1));
     }

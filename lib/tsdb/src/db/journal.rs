@@ -18,6 +18,13 @@ use crate::wal::log::{Log, Outcome};
 use crate::wal::pack::Packer;
 use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
 
+/// Entries of a frame of the table of closed windows: with the longest tenant names about 1 MiB.
+const MAX_CONTROLS: usize = 4096;
+
+/// Families of a frame of metadata: a family has at most some kilobytes of texts, so a frame a few megabytes, far below
+/// what a frame may hold.
+const MAX_FAMILIES: usize = 1024;
+
 /// One generation of a window of a tenant.
 pub type GenerationKey = (TenantNo, WindowNo, u32);
 
@@ -28,8 +35,6 @@ pub struct Journal {
     /// The segment whose first frame was queued.
     introduced: AtomicU64,
     segment_bytes: u64,
-    /// The newest segment whose table of closed windows is durable: a frame behind it was acknowledged.
-    settled: AtomicU64,
     /// What each segment holds.
     contents: Mutex<BTreeMap<u64, HashSet<GenerationKey>>>,
 }
@@ -55,7 +60,6 @@ impl Journal {
             fence: RwLock::new(()),
             introduced: AtomicU64::new(0),
             segment_bytes,
-            settled: AtomicU64::new(0),
             contents: Mutex::default(),
         }
     }
@@ -83,18 +87,6 @@ impl Journal {
     /// Takes the exclusive side.
     pub fn fence(&self) -> Fence<'_> {
         Fence { journal: self, _fence: self.fence.write() }
-    }
-
-    /// Notes that a frame of `segment` is durable. The table of closed windows is the segment's first frame, and frames
-    /// become durable in order, so the table is too.
-    pub fn settle(&self, segment: u64) {
-        self.settled.fetch_max(segment, Ordering::AcqRel);
-    }
-
-    /// The newest segment whose table is durable. Only segments before it may be removed: an older table, which would
-    /// go with them, is not needed any more.
-    pub fn settled(&self) -> u64 {
-        self.settled.load(Ordering::Acquire)
     }
 
     /// Notes that `segment` holds samples of a generation.
@@ -149,9 +141,8 @@ impl Fence<'_> {
         let segment = log.segment();
         if introduced.load(Ordering::Acquire) != segment {
             // The outcomes are not waited for: when a frame of a segment fails, all later ones of it fail too.
-            let controls = closed_windows(head);
-            if !controls.is_empty() {
-                drop(self.submit_controls(&controls, segment));
+            for controls in closed_windows(head).chunks(MAX_CONTROLS) {
+                drop(self.submit_controls(controls, segment));
             }
             self.submit_metadata(head, segment);
             introduced.store(segment, Ordering::Release);
@@ -167,11 +158,12 @@ impl Fence<'_> {
                 continue;
             }
             let metadata: Vec<_> = known.iter().map(|(f, m)| (f.clone(), m.clone())).collect();
-            let view =
-                RecordView { tenant: tenant.id.as_str(), metadata: &metadata, ..RecordView::default() };
-            let mut raw = Vec::new();
-            view.encode(&mut raw);
-            drop(self.journal.log.submit(Packer::new().pack(Kind::Batch, &raw), segment));
+            for part in metadata.chunks(MAX_FAMILIES) {
+                let view = RecordView { tenant: tenant.id.as_str(), metadata: part, ..RecordView::default() };
+                let mut raw = Vec::new();
+                view.encode(&mut raw);
+                drop(self.journal.log.submit(Packer::new().pack(Kind::Batch, &raw), segment));
+            }
         }
     }
 }

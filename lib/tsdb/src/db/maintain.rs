@@ -56,15 +56,18 @@ impl Db {
             for (number, content) in unwritten {
                 let path = self.options.dir.join(HEAD_DIR).join(file_name(index, number));
                 let disk = self.runtime.disk.clone();
-                let job = move || -> std::io::Result<bytes::Bytes> {
+                // Synced although the log has it all: only a sync tells whether the disk took it, and a window is cut from
+                // these files before its part of the log goes.
+                let job = move || -> std::io::Result<(bytes::Bytes, u32)> {
                     let file = disk.open(&path, OpenHow::CreateOrWrite)?;
                     file.set_len(0)?;
                     file.write_all_at(&content, 0)?;
+                    file.sync_data()?;
                     drop(file);
-                    disk.map(&path)
+                    Ok((disk.map(&path)?, crc32c::crc32c(&content)))
                 };
                 match self.runtime.cpu.run(job).await {
-                    Ok(Ok(mapped)) => partition.write().chunks.full.written(number, mapped),
+                    Ok(Ok((mapped, crc))) => partition.write().chunks.full.written(number, mapped, crc),
                     Ok(Err(e)) => {
                         warn!(error = %e, "cannot write a head-chunk file; its chunks stay in memory");
                         return;
@@ -104,7 +107,8 @@ impl Db {
         let needed = |(tenant, window, generation): &super::journal::GenerationKey| {
             by_number.get(tenant).is_none_or(|t| t.windows.lock().is_needed(*window, *generation))
         };
-        let last = self.journal.unneeded_through(self.journal.settled(), needed);
+        // The table of closed windows is a segment's first frame, so it is durable when any of its frames is.
+        let last = self.journal.unneeded_through(self.journal.log().settled(), needed);
         if last == 0 {
             return;
         }

@@ -17,15 +17,15 @@ pub mod replay;
 pub mod seal;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn_model::storage::StoreApi;
 use cairn_model::{Labels, TenantId};
-use cairn_runtime::Runtime;
 use cairn_runtime::disk::DiskLock;
+use cairn_runtime::{OpenHow, Runtime};
 use parking_lot::Mutex;
 
 use crate::block::BlockStore;
@@ -66,6 +66,8 @@ pub struct Db {
     pub(crate) sealing: tokio::sync::Mutex<()>,
     /// Windows that are closed in memory and whose fence is not durable yet, with the generation.
     pub(crate) unfenced: Mutex<BTreeMap<(TenantNo, WindowNo), u32>>,
+    /// Blocks that this process cut, or found to hold all of their generation, until that is released.
+    pub(crate) cuts: Mutex<BTreeMap<WindowId, ulid::Ulid>>,
     pub(crate) pending_releases: Mutex<Vec<PendingRelease>>,
     pub(crate) reported: Mutex<crate::wal::writer::Counts>,
     pub(crate) report: ReplayReport,
@@ -89,7 +91,10 @@ impl Db {
             let path = options.dir.join(dir);
             disk.create_dir_all(&path).map_err(TsdbError::io("create", &path))?;
         }
-        disk.sync_dir(&options.dir).map_err(TsdbError::io("sync", &options.dir))?;
+        // The folders' own names too, up to the first that was there before.
+        for dir in options.dir.ancestors().take(3).filter(|d| !d.as_os_str().is_empty()) {
+            disk.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+        }
         let lock_path = options.dir.join(LOCK_FILE);
         let lock = disk.lock(&lock_path).map_err(TsdbError::io("lock", &lock_path))?;
         crate::block::remove_unfinished(&**disk, &options.dir.join(BLOCKS_DIR))?;
@@ -99,6 +104,7 @@ impl Db {
         let head = Arc::new(Head::new(Self::head_options(&options, &runtime), &runtime.rng));
         let metrics = DbMetrics::new(&runtime.metrics);
         let wal = options.dir.join(WAL_DIR);
+        settle_files(&*runtime.disk, &wal, &options.dir.join(BLOCKS_DIR))?;
         let (report, contents) = replay::replay(&head, &wal, &runtime).await?;
         metrics.wal_corruptions.inc_by(report.corruptions());
         report.log_findings();
@@ -119,6 +125,7 @@ impl Db {
             stall: Stall::default(),
             sealing: tokio::sync::Mutex::default(),
             unfenced: Mutex::default(),
+            cuts: Mutex::default(),
             pending_releases: Mutex::default(),
             reported: Mutex::default(),
             report,
@@ -202,6 +209,21 @@ impl Db {
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
+}
+
+/// What a process that was killed had written may be in the system's memory only. What is read now is acted upon, so it
+/// must not vanish with the power later.
+fn settle_files(disk: &dyn cairn_runtime::Disk, wal: &Path, blocks: &Path) -> Result<(), TsdbError> {
+    let newest = crate::wal::log::list(disk, wal).map_err(TsdbError::io("list", wal))?.last();
+    if let Some(((_, id), _)) = newest {
+        let path = wal.join(id.file_name());
+        let file = disk.open(&path, OpenHow::Write).map_err(TsdbError::io("open", &path))?;
+        file.sync_data().map_err(TsdbError::io("sync", &path))?;
+    }
+    for dir in [wal, blocks] {
+        disk.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;
+    }
+    Ok(())
 }
 
 impl Drop for Db {

@@ -7,18 +7,20 @@
 //! out to be empty; late samples are never refused, they go to the next generation (design §6).
 
 use std::fmt;
+use std::sync::Arc;
 
 use cairn_model::{TenantId, TimestampMs};
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 use ulid::Ulid;
 
 use super::Db;
-use super::cut::cut;
+use super::cut::{cut, holds};
 use super::maintain::PendingRelease;
+use crate::block::BlockReader;
 use crate::error::TsdbError;
 use crate::head::series::WindowNo;
-use crate::head::side::PartKey;
+use crate::head::side::{Generations, PartKey};
 use crate::head::tenant::Tenant;
 use crate::meta::{BlockMeta, Compaction, ThanosMeta};
 use crate::wal::log::CommitError;
@@ -75,13 +77,13 @@ impl Db {
             for window in due {
                 self.close(&tenant, window, None).await?;
             }
-            let floor = tenant.windows.lock().forget_oldest(MAX_CLOSED_WINDOWS);
-            if let Some(floor) = floor {
-                let fence = self.journal.fence();
+            if tenant.windows.lock().iter().count() > MAX_CLOSED_WINDOWS {
+                // Behind the fence, so that windows and partitions never differ on a late sample's generation.
+                let _fence = self.journal.fence();
+                let Some(floor) = tenant.windows.lock().forget_oldest(MAX_CLOSED_WINDOWS) else { continue };
                 for partition in &self.head.partitions {
                     partition.write().set_floor(tenant.number, floor);
                 }
-                drop(fence);
             }
             let windows = tenant.windows.lock();
             let waiting = windows.iter().filter(|(_, w)| w.sealed);
@@ -107,7 +109,7 @@ impl Db {
     ) -> Result<(), TsdbError> {
         self.head.leave_window(tenant, window);
         for _ in 0..MAX_ATTEMPTS {
-            let (segment, generation, outcome) = {
+            let (generation, outcome) = {
                 let fence = self.journal.fence();
                 // Before the window is closed: a new segment's table is of the time before the fence.
                 let segment = fence.segment(&self.head);
@@ -125,14 +127,13 @@ impl Db {
                 };
                 self.unfenced.lock().insert((tenant.number, window), generation);
                 let control = self.control(tenant, window, ControlKind::Closed, generation);
-                (segment, generation, fence.submit_controls(&[control], segment))
+                (generation, fence.submit_controls(&[control], segment))
             };
             sealed = Some(generation);
             self.journal.log().drive();
             match outcome.await.unwrap_or(Err(CommitError::Closed)) {
                 Ok(()) => {
                     self.unfenced.lock().remove(&(tenant.number, window));
-                    self.journal.settle(segment);
                     return Ok(());
                 }
                 Err(CommitError::SegmentLost) => {}
@@ -154,20 +155,21 @@ impl Db {
     }
 
     /// Cuts a sealed generation into a block below [`Db::blocks_dir`], which answers reads from then on; `None`
-    /// when it holds no sample. A block that an earlier attempt wrote is found again.
+    /// when it holds no sample. A block that an earlier attempt wrote is found again when it holds all of it.
     ///
     /// # Errors
     /// [`TsdbError::Io`], [`TsdbError::Invalid`] when `id` names no sealed generation.
     pub async fn cut(&self, id: &WindowId) -> Result<Option<BlockMeta>, TsdbError> {
         let _one_at_a_time = self.sealing.lock().await;
         let (tenant, key) = self.sealed_generation(id)?;
-        if let Some(found) = self.blocks.metas().into_iter().find(|m| window_of_block(m).as_ref() == Some(id))
-        {
+        let which = self.unreleased(&tenant, key);
+        if let Some(found) = self.find_block(id, &tenant, which).await? {
+            self.cuts.lock().insert(id.clone(), found.ulid);
             return Ok(Some(found));
         }
         let meta = self.block_meta(id, &tenant);
         let (head, disk, dir) = (self.head.clone(), self.runtime.disk.clone(), self.blocks_dir());
-        let job = move || cut(&head, &tenant, key, (&*disk, &dir), meta);
+        let job = move || cut(&head, &tenant, &which, (&*disk, &dir), meta);
         let object = || id.to_string();
         let cut = self.runtime.cpu.run(job).await;
         let meta = cut.map_err(|_| TsdbError::corrupt(object(), 0, "cutting ended by a panic"))??;
@@ -175,11 +177,56 @@ impl Db {
             self.metrics.blocks_cut.inc();
             info!(ulid = %meta.ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "cut {id}");
             self.blocks.reload()?;
+            self.cuts.lock().insert(id.clone(), meta.ulid);
         }
         Ok(meta)
     }
 
-    fn sealed_generation(&self, id: &WindowId) -> Result<(std::sync::Arc<Tenant>, PartKey), TsdbError> {
+    /// What a cut of the sealed generation takes: everything before it too that is not released. Usually that is
+    /// nothing; a sample counted to an older generation (see [`crate::head::windows`]) must not be left behind.
+    fn unreleased(&self, tenant: &Tenant, key: PartKey) -> Generations {
+        let pending = self.pending_releases.lock();
+        let released =
+            pending.iter().filter(|p| p.tenant.number == tenant.number && p.key.window == key.window);
+        let from = released.map(|p| p.key.generation + 1).max().unwrap_or(0).min(key.generation);
+        Generations { window: key.window, from, through: key.generation }
+    }
+
+    /// A block that an earlier attempt wrote and that holds all that the head has of the generation.
+    async fn find_block(
+        &self,
+        id: &WindowId,
+        tenant: &Arc<Tenant>,
+        which: Generations,
+    ) -> Result<Option<BlockMeta>, TsdbError> {
+        let of_generation = |m: &BlockMeta| window_of_block(m).as_ref() == Some(id);
+        let known = self.cuts.lock().get(id).copied();
+        for meta in self.blocks.metas().into_iter().filter(of_generation) {
+            if known == Some(meta.ulid) {
+                return Ok(Some(meta));
+            }
+            let folder = self.blocks_dir().join(meta.ulid.to_string());
+            let (head, disk, tenant) = (self.head.clone(), self.runtime.disk.clone(), tenant.clone());
+            let job = move || holds(&head, &tenant, &which, &BlockReader::open(&*disk, &folder)?);
+            match self.runtime.cpu.run(job).await {
+                Ok(Ok(true)) => {
+                    // Its folder was found; that its name survives a power cut is not known.
+                    let dir = self.blocks_dir();
+                    self.runtime.disk.sync_dir(&dir).map_err(TsdbError::io("sync", &dir))?;
+                    return Ok(Some(meta));
+                }
+                Ok(Ok(false)) => {
+                    warn!(ulid = %meta.ulid, "a block of {id} lacks samples that the head has; cutting another")
+                }
+                Ok(Err(e @ TsdbError::Io { .. })) => return Err(e),
+                Ok(Err(e)) => warn!(error = %e, "a block of {id} cannot be read; cutting another"),
+                Err(_) => return Err(TsdbError::corrupt(id.to_string(), 0, "comparing ended by a panic")),
+            }
+        }
+        Ok(None)
+    }
+
+    fn sealed_generation(&self, id: &WindowId) -> Result<(Arc<Tenant>, PartKey), TsdbError> {
         let invalid = |what: &str| TsdbError::Invalid { object: id.to_string(), what: what.to_owned() };
         let tenant = self.head.tenants.get(&id.tenant).ok_or_else(|| invalid("the tenant is not known"))?;
         let window = crate::head::chunks::window_of(id.start_ms, self.head.options.window_ms)
@@ -234,6 +281,7 @@ impl Db {
                 Ok(()) => {
                     let now_ms = self.runtime.clock.now_ms();
                     tenant.windows.lock().release(key.window, key.generation, now_ms);
+                    self.cuts.lock().remove(id);
                     let readers = self.head.reads_before();
                     self.pending_releases.lock().push(PendingRelease { tenant, key, readers });
                     self.metrics.released.inc();

@@ -55,6 +55,8 @@ pub struct FullHeader {
 struct File {
     content: Bytes,
     on_disk: bool,
+    /// CRC of the content as it was in memory; 0 until it was written.
+    crc: u32,
     /// (tenant, window) of its chunks.
     windows: Vec<(TenantNo, WindowNo)>,
 }
@@ -133,13 +135,6 @@ impl FullChunks {
         Some(FullChunk { before, min_ms, max_ms, encoding, bytes })
     }
 
-    /// Whether the payload at a locator is what was stored.
-    pub fn is_sound(&self, locator: u64) -> bool {
-        let Some(chunk) = self.get(locator) else { return false };
-        let Some((content, at)) = self.content(locator) else { return false };
-        crc32c(&chunk.bytes).to_le_bytes() == content[at + 36..at + 40]
-    }
-
     fn file(&self, locator: u64) -> Option<&File> {
         let number = (locator >> OFFSET_BITS) as u32;
         self.files.get(number.checked_sub(self.first)? as usize)
@@ -166,7 +161,7 @@ impl FullChunks {
         }
         let content = Bytes::from(std::mem::take(&mut self.building));
         let windows = std::mem::take(&mut self.building_windows);
-        self.files.push_back(File { content, on_disk: false, windows });
+        self.files.push_back(File { content, on_disk: false, crc: 0, windows });
     }
 
     /// Files that are not on disk yet.
@@ -175,14 +170,21 @@ impl FullChunks {
         all.map(|(i, f)| (self.first + i as u32, f.content.clone())).collect()
     }
 
-    /// A file was written; `mapped` has its content.
-    pub fn written(&mut self, number: u32, mapped: Bytes) {
+    /// A file was written; `mapped` has its content, whose CRC was `crc` in memory.
+    pub fn written(&mut self, number: u32, mapped: Bytes, crc: u32) {
         let Some(i) = number.checked_sub(self.first) else { return };
         if let Some(file) = self.files.get_mut(i as usize) {
             debug_assert_eq!(file.content.len(), mapped.len());
             file.content = mapped;
-            file.on_disk = true;
+            (file.on_disk, file.crc) = (true, crc);
         }
+    }
+
+    /// Files on disk with chunks of a window, each with the CRC that its content must have.
+    pub fn written_of(&self, tenant: TenantNo, window: WindowNo) -> Vec<(u32, Bytes, u32)> {
+        let has = |f: &File| f.on_disk && f.windows.contains(&(tenant, window));
+        let numbered = (self.first..).zip(&self.files).filter(|(_, f)| has(f));
+        numbered.map(|(number, f)| (number, f.content.clone(), f.crc)).collect()
     }
 
     /// Forgets the oldest files as long as `released` holds for all their windows, and gives their numbers.
@@ -225,7 +227,6 @@ mod tests {
         let chain = |full: &FullChunks| {
             let (mut at, mut seen) = (last, Vec::new());
             while let Some(c) = full.get(at) {
-                assert!(full.is_sound(at));
                 assert_eq!(&c.bytes[..], &[(c.min_ms / 10) as u8; 5]);
                 seen.push(c.min_ms);
                 at = c.before;
@@ -234,8 +235,10 @@ mod tests {
         };
         assert_eq!(chain(&full), [50, 40, 30, 20, 10, 0]);
         for (number, content) in full.unwritten() {
-            full.written(number, content);
+            let crc = crc32c(&content);
+            full.written(number, content, crc);
         }
+        assert_eq!(full.written_of(0, 1).iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
         assert_eq!(full.heap_bytes(), 0);
         assert_eq!(
             full.drop_released(|_, w| w != 0 && w != 3),

@@ -71,12 +71,16 @@ impl Partition {
     /// generation than the floor's stays listed.
     pub fn set_floor(&mut self, tenant: TenantNo, floor: (WindowNo, u32)) {
         let index = self.tenant_mut(tenant);
+        let floor = index.floor.map_or(floor, |f| (f.0.max(floor.0), f.1.max(floor.1)));
         index.floor = Some(floor);
         index.closed.retain(|window, generation| *window >= floor.0 || *generation > floor.1);
     }
 
-    /// Gives all side samples of one part of a tenant to another.
+    /// Gives all side samples of one part of a tenant to another. Ends a closing of the window that was begun again.
     pub fn move_part(&mut self, tenant: TenantNo, from: PartKey, to: PartKey) {
+        let index = self.tenant_mut(tenant);
+        index.closing = None;
+        index.entered.clear();
         let of_tenant = |slot: &u32| self.slab.get(*slot).is_some_and(|(_, c)| c.tenant == tenant);
         for (_, extra) in self.extras.iter_mut().filter(|(slot, _)| of_tenant(slot)) {
             let samples = extra.side.part(from).map(|p| p.samples()).unwrap_or_default();

@@ -16,7 +16,7 @@ use super::chunks::window_of;
 use super::pairs::PairId;
 use super::partition::Partition;
 use super::series::{Cold, Hot, NO_WINDOW, WindowNo};
-use super::side::PartKey;
+use super::side::Generations;
 use super::sorting::Picked;
 use super::starts::Starts;
 use crate::chunkenc::ChunkDecoder;
@@ -211,13 +211,13 @@ impl Partition {
         }
     }
 
-    /// The chunks of one generation of a window, in order of time, not overlapping: what its block holds. `None`
+    /// The chunks of some generations of a window, in order of time, not overlapping: what a block holds. `None`
     /// when the series has nothing there. Chunks pass through as they are unless side samples must be merged in.
-    pub fn gather_generation(&self, slot: u32, key: PartKey) -> Option<Vec<Chunk>> {
+    pub fn gather_generations(&self, slot: u32, which: &Generations) -> Option<Vec<Chunk>> {
         let (_, cold) = self.slab.get(slot)?;
         let mut chunks = Vec::new();
-        if key.generation == 0 {
-            let start_ms = self.start_ms(key.window);
+        if which.from == 0 {
+            let start_ms = self.start_ms(which.window);
             let range = (start_ms, start_ms + self.identity.window_ms - 1);
             self.walk_full(cold, range, |locator| {
                 if let Some(c) = self.chunks.full.get(locator) {
@@ -227,9 +227,10 @@ impl Partition {
             });
             chunks.reverse();
         }
-        if let Some(part) = self.extra(slot).and_then(|e| e.side.part(key)) {
+        let late = self.extra(slot).map(|e| e.side.samples_of(which)).unwrap_or_default();
+        if !late.is_empty() {
             let main = chunks.iter().flat_map(super::side::samples_of);
-            let merged = super::side::merge(main.chain(part.samples()).collect());
+            let merged = super::side::merge(main.chain(late).collect());
             chunks = super::side::encode(merged.iter());
         }
         (!chunks.is_empty()).then_some(chunks)
@@ -271,15 +272,15 @@ fn columns_of(samples: impl Iterator<Item = (TimestampMs, Value)>) -> Columns {
 }
 
 impl Partition {
-    /// Whether a series has samples in one generation of a window.
-    pub fn has_generation(&self, slot: u32, key: PartKey) -> bool {
+    /// Whether a series has samples in some generations of a window.
+    pub fn has_generations(&self, slot: u32, which: &Generations) -> bool {
         let Some((_, cold)) = self.slab.get(slot) else { return false };
-        if self.extra(slot).is_some_and(|e| e.side.part(key).is_some()) {
+        if self.extra(slot).is_some_and(|e| e.side.parts().any(|(key, _)| which.contains(key))) {
             return true;
         }
         let mut any = false;
-        if key.generation == 0 {
-            let start_ms = self.start_ms(key.window);
+        if which.from == 0 {
+            let start_ms = self.start_ms(which.window);
             self.walk_full(cold, (start_ms, start_ms + self.identity.window_ms - 1), |_| any = true);
         }
         any

@@ -30,6 +30,24 @@ pub struct PartKey {
     pub generation: u32,
 }
 
+/// Generations of one window that are cut together: those that are not released, up to the sealed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generations {
+    /// The window.
+    pub window: WindowNo,
+    /// The first.
+    pub from: u32,
+    /// The last.
+    pub through: u32,
+}
+
+impl Generations {
+    /// Whether the part belongs to one of them.
+    pub fn contains(&self, key: PartKey) -> bool {
+        key.window == self.window && (self.from..=self.through).contains(&key.generation)
+    }
+}
+
 /// Samples of one generation of one window.
 #[derive(Debug, Default)]
 pub struct Part {
@@ -88,6 +106,11 @@ impl Side {
     /// One part.
     pub fn part(&self, key: PartKey) -> Option<&Part> {
         self.parts.binary_search_by_key(&key, |p| p.0).ok().map(|i| &self.parts[i].1)
+    }
+
+    /// The samples of some generations, in no order.
+    pub fn samples_of(&self, which: &Generations) -> Vec<Sample> {
+        self.parts().filter(|(key, _)| which.contains(*key)).flat_map(|(_, part)| part.samples()).collect()
     }
 
     /// Forgets the parts that `keep` refuses.

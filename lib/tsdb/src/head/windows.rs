@@ -22,6 +22,8 @@ pub struct Window {
     pub sealed: bool,
     /// When a generation was released last.
     pub released_ms: i64,
+    /// Generations below were released.
+    pub unreleased: u32,
 }
 
 /// When windows are closed.
@@ -80,7 +82,7 @@ impl Windows {
             return None;
         }
         let generation = w.accepting;
-        *w = Window { accepting: generation + 1, touched: false, sealed: true, ..*w };
+        (w.accepting, w.touched, w.sealed) = (generation + 1, false, true);
         Some(generation)
     }
 
@@ -88,7 +90,7 @@ impl Windows {
     pub fn release(&mut self, window: WindowNo, generation: u32, now_ms: i64) -> bool {
         match self.windows.get_mut(&window) {
             Some(w) if w.sealed && w.accepting == generation + 1 => {
-                (w.sealed, w.released_ms) = (false, now_ms);
+                (w.sealed, w.released_ms, w.unreleased) = (false, now_ms, generation + 1);
                 true
             }
             _ => false,
@@ -99,7 +101,7 @@ impl Windows {
     pub fn restore_closed(&mut self, window: WindowNo, generation: u32) {
         let w = self.windows.entry(window).or_default();
         if generation >= w.accepting {
-            *w = Window { accepting: generation + 1, touched: false, sealed: true, released_ms: 0 };
+            (w.accepting, w.touched, w.sealed) = (generation + 1, false, true);
         }
     }
 
@@ -107,23 +109,32 @@ impl Windows {
     pub fn restore_released(&mut self, window: WindowNo, generation: u32) {
         let w = self.windows.entry(window).or_default();
         w.accepting = w.accepting.max(generation + 1);
+        w.unreleased = w.unreleased.max(generation + 1);
         if w.accepting == generation + 1 {
             w.sealed = false;
         }
     }
 
-    /// Repeats what the log says: windows below `floor` are closed.
+    /// Repeats what the log says: windows below `floor` are closed, and late samples belong to `accepting` at least.
     pub fn restore_floor(&mut self, floor: WindowNo, accepting: u32) {
-        if self.floor.is_none_or(|f| f.0 < floor) {
-            self.floor = Some((floor, accepting));
+        self.raise_floor(floor, accepting);
+        for (_, w) in self.windows.range_mut(..floor) {
+            w.accepting = w.accepting.max(accepting);
         }
+    }
+
+    /// The floor only rises: what was closed stays closed, and no generation is given out twice.
+    fn raise_floor(&mut self, floor: WindowNo, accepting: u32) {
+        let (number, generation) = self.floor.unwrap_or((floor, accepting));
+        self.floor = Some((number.max(floor), generation.max(accepting)));
     }
 
     /// Whether samples of this generation may be needed from the head or the log.
     pub fn is_needed(&self, window: WindowNo, generation: u32) -> bool {
         match self.windows.get(&window) {
             Some(w) if generation >= w.accepting => w.touched,
-            Some(w) => w.sealed && generation + 1 == w.accepting,
+            // Cutting a generation takes all before it that are not released.
+            Some(w) => generation >= w.unreleased && (w.sealed || w.touched),
             None => generation >= self.forgotten(window),
         }
     }
@@ -151,8 +162,7 @@ impl Windows {
             if w.touched || w.sealed {
                 break;
             }
-            let accepting = self.floor.map_or(0, |f| f.1).max(w.accepting).max(1);
-            self.floor = Some((number + 1, accepting));
+            self.raise_floor(number + 1, w.accepting.max(1));
             self.windows.remove(&number);
         }
         self.floor
@@ -233,13 +243,13 @@ mod tests {
                     }
                     Step::Cut(w) => if let Some(state) = windows.get(w) && state.sealed {
                         let g = state.accepting - 1;
-                        let cut = head.iter().filter(|s| s.0 == w && s.1 == g).map(|s| s.2).collect();
+                        let cut = head.iter().filter(|s| s.0 == w && s.1 <= g).map(|s| s.2).collect();
                         blocks.insert((w, g), cut);
                     },
                     Step::Release(w) => if let Some(state) = windows.get(w) && state.sealed {
                         let g = state.accepting - 1;
                         if blocks.contains_key(&(w, g)) && windows.release(w, g, now) {
-                            head.retain(|s| !(s.0 == w && s.1 == g));
+                            head.retain(|s| !(s.0 == w && s.1 <= g));
                         }
                     },
                     Step::Forget => { windows.forget_oldest(2); }

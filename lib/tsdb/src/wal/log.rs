@@ -15,6 +15,7 @@ use std::time::Duration;
 use cairn_runtime::Runtime;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+use tracing::error;
 
 use super::frame::Payload;
 use super::segment::SegmentId;
@@ -94,6 +95,8 @@ struct Shared {
     segment: AtomicU64,
     /// Bytes in the segment that is being written.
     segment_bytes: AtomicU64,
+    /// The newest segment of which a frame is known to be synced.
+    settled: AtomicU64,
     disk: Arc<dyn cairn_runtime::Disk>,
     dir: PathBuf,
     inline: bool,
@@ -120,13 +123,17 @@ impl Log {
             writer: Mutex::new(Writer::new(machine, &options.dir, options.sync, next)),
             segment: AtomicU64::new(next),
             segment_bytes: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             disk: runtime.disk.clone(),
             dir: options.dir.clone(),
             inline: runtime.cpu.is_inline(),
         });
         if !shared.inline {
             let (driver, every) = (shared.clone(), options.sync);
-            runtime.tasks.spawn_thread("wal", move || driver.run(every))?;
+            runtime.tasks.spawn_thread("wal", move || {
+                let _end = EndOfDriver(driver.clone());
+                driver.run(every);
+            })?;
         }
         Ok(Log { shared })
     }
@@ -139,6 +146,11 @@ impl Log {
     /// Bytes in the segment that is being written.
     pub fn segment_bytes(&self) -> u64 {
         self.shared.segment_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The newest segment of which a frame is known to be synced, and with it everything before that frame.
+    pub fn settled(&self) -> u64 {
+        self.shared.settled.load(Ordering::Acquire)
     }
 
     /// Frames encoded from now on go to a new segment. The caller holds off concurrent encoders.
@@ -190,7 +202,8 @@ impl Log {
         Ok(freed)
     }
 
-    /// Takes no more frames, writes and syncs those that wait, and ends the driver.
+    /// Takes no more frames, writes and syncs those that wait, and ends the driver. Frames that the driver has in its
+    /// hands at this moment are written before or answered [`CommitError::Closed`].
     pub fn close(&self) {
         let group = {
             let mut queue = self.shared.queue.lock();
@@ -199,7 +212,7 @@ impl Log {
         };
         self.shared.arrived.notify_all();
         self.shared.commit(group);
-        self.shared.writer.lock().finish();
+        self.shared.writer.lock().close();
     }
 }
 
@@ -215,6 +228,20 @@ pub fn list(
         }
     }
     Ok(found.into_iter())
+}
+
+/// Closes the queue when the driver ends, by a panic too: nobody may wait for one that is not there.
+struct EndOfDriver(Arc<Shared>);
+
+impl Drop for EndOfDriver {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        if !queue.closed {
+            error!("the thread that writes the log ended by a panic: writes are refused until a restart");
+        }
+        queue.closed = true;
+        queue.waiting.clear(); // whose outcome is dropped learns that the log is closed
+    }
 }
 
 impl Shared {
@@ -246,6 +273,7 @@ impl Shared {
         let mut writer = self.writer.lock();
         let outcomes = writer.commit(&submissions);
         writer.sync_if_due();
+        self.settled.fetch_max(writer.settled(), Ordering::AcqRel);
         let present = self.segment.fetch_max(writer.next_segment(), Ordering::AcqRel);
         if writer.next_segment() >= present {
             self.segment_bytes.store(writer.segment_bytes(), Ordering::Relaxed);

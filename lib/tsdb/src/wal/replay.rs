@@ -18,7 +18,7 @@ pub enum Found<'a> {
     /// A sound frame.
     Frame(Frame<'a>),
     /// Here something is missing.
-    Damage,
+    Damage(Range<u64>),
 }
 
 /// A stretch of a segment that could not be used.
@@ -82,8 +82,8 @@ pub fn scan_segment(bytes: &[u8], id: SegmentId, synced_below: u64) -> Scanned<'
                 scanned.found.push(Found::Frame(frame));
             }
             Event::Damage(range) => {
-                damaged.push((range, "no valid frame"));
-                scanned.found.push(Found::Damage);
+                damaged.push((range.clone(), "no valid frame"));
+                scanned.found.push(Found::Damage(range));
             }
         }
     }

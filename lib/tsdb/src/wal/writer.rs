@@ -5,8 +5,9 @@
 //! definitions in it.
 //!
 //! Invariants: nothing is written to a file after a failed write (but cutting it back) or a failed sync; `Ok` is
-//! given only for frames that lie below the synced length (with [`SyncMode::Always`]); frames are written in the
-//! order in which they were submitted.
+//! given only for frames that lie below the synced length (with [`SyncMode::Always`], and for control frames in every
+//! mode: what they separate must not be undone by a power cut that its block survives); frames are written in the
+//! order in which they were submitted; nothing is written after [`Writer::close`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use cairn_runtime::{Clock, Disk, DiskFile, OpenHow, Rng};
 use tracing::{error, warn};
 
-use super::frame::{self, Payload, Place};
+use super::frame::{self, Kind, Payload, Place};
 use super::log::{CommitError, SyncMode};
 use super::segment::{HEADER_BYTES, Predecessor, SegmentId, encode_header};
 
@@ -47,6 +48,9 @@ pub struct Writer {
     next: u64,
     buffer: Vec<u8>,
     counts: Counts,
+    /// The newest segment of which a frame is known to be synced, and with it all before that frame.
+    settled: u64,
+    closed: bool,
 }
 
 /// What the writer did, for metrics and truncation.
@@ -70,6 +74,8 @@ struct OpenSegment {
     id: SegmentId,
     path: PathBuf,
     file: Box<dyn DiskFile>,
+    /// What the segment's header says of the one before.
+    before: Predecessor,
     /// End of the last frame that was written whole.
     good: u64,
     /// End of what is known to be synced.
@@ -97,12 +103,19 @@ impl Writer {
             next,
             buffer: Vec::new(),
             counts: Counts::default(),
+            settled: 0,
+            closed: false,
         }
     }
 
     /// What was done so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The newest segment of which a frame is known to be synced.
+    pub fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// The least segment number that frames must be encoded for.
@@ -131,19 +144,30 @@ impl Writer {
 
     /// Syncs what an interval mode has left unsynced, if it is due. A failure ends the segment.
     pub fn sync_if_due(&mut self) {
-        let due = match (self.mode, &self.open) {
-            (SyncMode::Interval(every), Some(o)) => {
-                o.good > o.synced && self.clock.monotonic().saturating_sub(o.last_sync) >= every
-            }
-            _ => false,
-        };
-        if due && let Err(e) = self.sync() {
+        if self.is_sync_due()
+            && let Err(e) = self.sync()
+        {
             self.give_up("fdatasync", &e);
         }
     }
 
-    /// Syncs everything and closes the segment; for an orderly end.
-    pub fn finish(&mut self) {
+    fn is_sync_due(&self) -> bool {
+        let Some(open) = self.open.as_ref().filter(|o| o.good > o.synced) else { return false };
+        match self.mode {
+            SyncMode::Always => true,
+            SyncMode::Interval(every) => self.clock.monotonic().saturating_sub(open.last_sync) >= every,
+            SyncMode::Never => false,
+        }
+    }
+
+    /// Syncs everything and writes nothing any more; for an orderly end.
+    pub fn close(&mut self) {
+        self.finish();
+        self.closed = true;
+    }
+
+    /// Syncs and closes the open segment.
+    fn finish(&mut self) {
         if self.open.as_ref().is_some_and(|o| o.good > o.synced)
             && let Err(e) = self.sync()
         {
@@ -153,6 +177,9 @@ impl Writer {
     }
 
     fn commit_run(&mut self, segment: u64, run: &[Submission]) -> Result<(), CommitError> {
+        if self.closed {
+            return Err(CommitError::Closed);
+        }
         if segment < self.next {
             return Err(CommitError::SegmentLost);
         }
@@ -176,13 +203,13 @@ impl Writer {
             self.buffer = Vec::new();
         }
         self.counts.frames += run.len() as u64;
-        if matches!(self.mode, SyncMode::Always)
+        let separates = run.iter().any(|s| s.payload.kind == Kind::Control);
+        if (separates || self.is_sync_due())
             && let Err(e) = self.sync()
         {
             self.give_up("fdatasync", &e);
             return Err(CommitError::SegmentLost);
         }
-        self.sync_if_due();
         Ok(())
     }
 
@@ -205,8 +232,8 @@ impl Writer {
         }
         let (good, last_sync) = (HEADER_BYTES as u64, self.clock.monotonic());
         self.counts.segments += 1;
-        self.open = Some(OpenSegment { id, path, file, good, synced: 0, frames: 0, last_sync });
-        self.before = Predecessor { number: segment, synced: 0 };
+        let before = std::mem::replace(&mut self.before, Predecessor { number: segment, synced: 0 });
+        self.open = Some(OpenSegment { id, path, file, before, good, synced: 0, frames: 0, last_sync });
         Ok(())
     }
 
@@ -215,6 +242,9 @@ impl Writer {
         match open.file.sync_data() {
             Ok(()) => {
                 open.synced = open.good;
+                if open.frames > 0 {
+                    self.settled = self.settled.max(open.id.number);
+                }
                 open.last_sync = self.clock.monotonic();
                 self.before.synced = open.synced;
                 self.counts.fsyncs += 1;
@@ -235,10 +265,17 @@ impl Writer {
         let had_segment = self.open.is_some();
         if let Some(open) = self.open.take() {
             if open.frames == 0 {
+                self.before = open.before;
                 drop(open.file);
                 self.remove_empty(&open.path);
-            } else if let Err(cut) = open.file.set_len(open.good) {
-                warn!(path = %open.path.display(), error = %cut, "cannot cut the log back to its last good offset; replay will skip the torn frame");
+            } else {
+                if let Err(cut) = open.file.set_len(open.good) {
+                    warn!(path = %open.path.display(), error = %cut, "cannot cut the log back to its last good offset; replay will skip the torn frame");
+                }
+                // With the lazier modes it holds frames that were acknowledged and are not synced yet.
+                if open.good > open.synced && open.file.sync_data().is_err() {
+                    self.counts.failed_fsyncs += 1;
+                }
             }
         }
         self.next += 1;

@@ -26,6 +26,7 @@ use tracing::{error, info};
 use super::journal::GenerationKey;
 use crate::error::TsdbError;
 use crate::head::Head;
+use crate::head::windows::Window;
 use crate::wal::frame::Verdict;
 use crate::wal::replay::Finding;
 
@@ -154,7 +155,9 @@ fn restore_windows(head: &Head, contents: &BTreeSet<(u64, GenerationKey)>) {
     for tenant in head.tenants.all() {
         let mut windows = tenant.windows.lock();
         for (_, (_, window, generation)) in contents.iter().filter(|c| c.1.0 == tenant.number) {
-            if windows.get(*window).is_none_or(|w| *generation >= w.accepting) {
+            // Late samples may also lie in a generation that others have passed: they are cut with the next one.
+            let waits = |w: Window| *generation >= w.accepting || (!w.sealed && *generation >= w.unreleased);
+            if windows.get(*window).is_none_or(waits) {
                 windows.touch(*window);
             }
         }

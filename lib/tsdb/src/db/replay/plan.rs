@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::TenantId;
-use cairn_runtime::Disk;
+use cairn_runtime::{Disk, OpenHow};
 use hashbrown::HashMap;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::ReplayReport;
 use crate::error::TsdbError;
@@ -16,7 +16,7 @@ use crate::head::Head;
 use crate::head::chunks::window_of;
 use crate::head::series::WindowNo;
 use crate::head::tenant::Tenant;
-use crate::wal::frame::{Compression, Frame, HEADER_BYTES, Kind};
+use crate::wal::frame::{Compression, Frame, HEADER_BYTES, Kind, Verdict, classify};
 use crate::wal::log::list;
 use crate::wal::pack::Unpacker;
 use crate::wal::record::{Control, ControlKind, decode_controls};
@@ -81,9 +81,16 @@ impl Plan {
             let scanned = scan_segment(&content, id, *synced_below);
             plan.segments[index].synced_below = scanned.synced_below;
             for found in &scanned.found {
-                let Found::Frame(frame) = found else {
-                    plan.items.push(Item::Damage(id.number));
-                    continue;
+                let frame = match found {
+                    Found::Frame(frame) => frame,
+                    // Behind an unfinished write lies nothing that was promised, so no fence either.
+                    Found::Damage(range) if classify(range, scanned.synced_below) == Verdict::TornTail => {
+                        continue;
+                    }
+                    Found::Damage(_) => {
+                        plan.items.push(Item::Damage(id.number));
+                        continue;
+                    }
                 };
                 if frame.kind == Kind::Control
                     && let Ok(controls) = unpacker.unpack(frame).and_then(decode_controls)
@@ -152,7 +159,7 @@ impl Plan {
     pub fn finding(&self, place: FramePlace, what: &'static str) -> Finding {
         let segment = &self.segments[place.segment as usize];
         let range = place.offset..place.offset + HEADER_BYTES as u64 + u64::from(place.stored_len);
-        let verdict = crate::wal::frame::classify(&range, segment.synced_below);
+        let verdict = classify(&range, segment.synced_below);
         Finding { segment: segment.id.file_name(), range, verdict, what }
     }
 
@@ -190,19 +197,35 @@ pub fn window_of_control(c: &Control, head: &Head) -> Option<WindowNo> {
     (c.length_ms == length_ms as u64).then(|| window_of(c.window_ms, length_ms)).flatten()
 }
 
+/// Reads a file to its end by calls: a sector that cannot be read is an error here and would end the process later, when
+/// the mapped page is touched.
+fn read_through(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+    let file = disk.open(path, OpenHow::Read)?;
+    let (mut buffer, mut at, len) = (vec![0u8; 1 << 20], 0, file.len()?);
+    while at < len {
+        let now = buffer.len().min((len - at) as usize);
+        file.read_exact_at(&mut buffer[..now], at)?;
+        at += now as u64;
+    }
+    Ok(())
+}
+
 fn load(disk: &dyn Disk, wal: &Path) -> Result<Vec<Segment>, TsdbError> {
     let found = list(disk, wal).map_err(TsdbError::io("list", wal))?;
     let mut segments: Vec<Segment> = Vec::new();
     for ((_, id), _) in found {
         let path = wal.join(id.file_name());
-        let content = match disk.map(&path) {
-            Ok(content) => content,
-            Err(e) => {
-                // One unreadable segment must not keep the others from being replayed.
-                error!(path = %path.display(), error = %e, "cannot read a log segment; going on without it");
-                continue;
-            }
-        };
+        // Going on without it would lose more than its samples: the fences in it too, so that windows would be cut again
+        // under numbers that their blocks have.
+        read_through(disk, &path).map_err(|source| TsdbError::Io {
+            verb: "read log segment",
+            object: format!(
+                "{} (start again when the disk answers; move the file away to start without its samples)",
+                path.display()
+            ),
+            source,
+        })?;
+        let content = disk.map(&path).map_err(TsdbError::io("map", &path))?;
         if let Some(before) = decode_header(&content, id)
             && let Some(previous) = segments.last_mut()
             && previous.id.number == before.number
