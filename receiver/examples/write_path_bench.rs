@@ -15,9 +15,10 @@ use cairn_proto::{Datum, Version, snappy, v1, v2};
 use cairn_receiver::TenantLimits;
 use cairn_receiver::admission::ByteBudget;
 use cairn_receiver::fill::{Rules, fill};
-use cairn_receiver::identity::{Identity, NO_ENTRY, WireKeys};
+use cairn_receiver::identity::{Identity, NO_ENTRY};
 use cairn_receiver::judge::TimeWindow;
 use cairn_receiver::scratch::{Scratch, ScratchPool};
+use cairn_receiver::wire_keys::WireKeys;
 use cairn_runtime::{Metrics, Rng};
 
 /// As in the product.

@@ -1,7 +1,7 @@
 //! Remote-write receiver: from an HTTP body to samples that are durable, or to an answer that says why not.
 //!
 //! The way of a request: [`http`] checks its head and makes the answer; [`write`] takes it through its steps;
-//! [`admission`] bounds its memory, [`buffers`] and [`scratch`] use it again; [`fill`] turns bytes into one batch, with [`identity`] to
+//! [`admission`] bounds its memory, [`buffers`] and [`scratch`] use it again; [`fill`] turns bytes into one batch, with [`identity`] ([`wire_keys`], [`slots`]) to
 //! know series without reading their labels, [`canonical`] for the label rules and [`judge`] for time and
 //! histograms; [`rate`], [`limits`] and [`tenants`] are per tenant; [`verdict`] collects what is refused,
 //! [`journal`] keeps the last of it, [`quarantine`] the bodies that are our fault. [`receiver`] holds it all
@@ -25,8 +25,10 @@ pub mod quarantine;
 pub mod rate;
 pub mod receiver;
 pub mod scratch;
+pub mod slots;
 pub mod tenants;
 pub mod verdict;
+pub mod wire_keys;
 pub mod write;
 
 pub use config::ReceiverConfig;

@@ -9,13 +9,13 @@ use cairn_runtime::Runtime;
 use crate::admission::ByteBudget;
 use crate::buffers::BufferPool;
 use crate::config::{BudgetTooSmall, ReceiverConfig};
-use crate::identity::WireKeys;
 use crate::journal::Journal;
 use crate::limits::LimitsBook;
 use crate::metrics::ReceiverMetrics;
 use crate::quarantine::Quarantine;
 use crate::scratch::ScratchPool;
 use crate::tenants::Tenants;
+use crate::wire_keys::WireKeys;
 
 /// Takes in write requests and hands them to a store.
 pub struct Receiver {

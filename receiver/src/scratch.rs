@@ -10,7 +10,7 @@ use cairn_model::{TenantId, WriteBatch};
 use parking_lot::Mutex;
 
 use crate::fill::Trail;
-use crate::identity::SymbolHash;
+use crate::wire_keys::SymbolHash;
 
 /// Sets that rest. As many as there are requests between reading and answering on a few cores.
 const KEPT: usize = 32;

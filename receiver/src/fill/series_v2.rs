@@ -6,11 +6,12 @@ use cairn_model::batch::RejectReason;
 use cairn_model::labels::METRIC_NAME;
 use cairn_model::metadata::MetricType;
 use cairn_proto::datum::MetadataRefs;
-use cairn_proto::v2;
+use cairn_proto::{DecodeError, v2};
 
-use super::{FillError, Filler, Mark, SYMBOL_BYTES, count_samples};
+use super::{BLOCK, FillError, Filler, Mark, OUT_OF_ORDER, SYMBOL_BYTES, count_samples};
 use crate::canonical::{self, RawLabels};
-use crate::identity::{Learned, NO_ENTRY, SymbolHash};
+use crate::identity::{Learned, NO_ENTRY};
+use crate::wire_keys::SymbolHash;
 
 /// Hashes of the symbols of a request, empty when nothing is to be recalled.
 #[derive(Default)]
@@ -29,19 +30,49 @@ impl Filler<'_> {
         let keys = &self.rules.keys;
         symbols.hashes.clear();
         symbols.hashes.extend(request.symbols().map(|s| keys.of_symbol(s)));
-        for series in request.series() {
-            self.series_v2(series?, request, symbols)?;
+        let mut all = request.series();
+        while let Some(series) = all.next() {
+            if self.strays < OUT_OF_ORDER {
+                self.series_v2(series?, request, symbols)?;
+            } else {
+                self.block_v2(series?, &mut all, request, symbols)?;
+            }
         }
         self.charge()
     }
 
-    pub(super) fn series_v2(
+    /// Takes `first` and the series behind it without predictions.
+    fn block_v2<'b>(
         &mut self,
-        series: v2::Series<'_>,
+        first: v2::Series<'b>,
+        all: &mut impl Iterator<Item = Result<v2::Series<'b>, DecodeError>>,
         request: &v2::Request<'_, '_>,
         symbols: &Symbols,
     ) -> Result<(), FillError> {
-        let mark = self.mark();
+        let (mut series, mut taken) = ([first; BLOCK], 1);
+        for next in all.take(BLOCK - 1) {
+            series[taken] = next?;
+            taken += 1;
+        }
+        let (mut keys, mut lens, mut found) = ([0; BLOCK], [0; BLOCK], [NO_ENTRY; BLOCK]);
+        let mut keyed = [None; BLOCK];
+        for (i, series) in series[..taken].iter().enumerate() {
+            (keyed[i], lens[i]) = self.key_v2(*series, symbols)?;
+            keys[i] = keyed[i].unwrap_or_default();
+        }
+        if let Some(view) = &self.view {
+            view.find_all(&keys[..taken], &mut found[..taken]);
+        }
+        for (i, series) in series[..taken].iter().enumerate() {
+            let entry = if keyed[i].is_some() { found[i] } else { NO_ENTRY };
+            self.note_found(entry);
+            self.recalled_v2(*series, request, symbols, entry, (keyed[i], lens[i]))?;
+        }
+        Ok(())
+    }
+
+    /// The key of a series, if it has one, and the length of its references.
+    fn key_v2(&self, series: v2::Series<'_>, symbols: &Symbols) -> Result<(Option<u128>, usize), FillError> {
         let (mut refs, refs_len) = series.leading_refs()?;
         let mut key = self.rules.keys.of_symbols();
         while let Some(r) = refs.next_small() {
@@ -50,17 +81,40 @@ impl Filler<'_> {
             }
         }
         // What ended early is damaged, beyond the symbols, or very long: no key, and a closer look.
-        let key = (refs.is_empty() && refs_len > 0).then(|| key.finish());
+        Ok(((refs.is_empty() && refs_len > 0).then(|| key.finish()), refs_len))
+    }
+
+    pub(super) fn series_v2(
+        &mut self,
+        series: v2::Series<'_>,
+        request: &v2::Request<'_, '_>,
+        symbols: &Symbols,
+    ) -> Result<(), FillError> {
+        let (key, refs_len) = self.key_v2(series, symbols)?;
         let mut entry = NO_ENTRY;
         if let (Some(key), Some(view)) = (key, &self.view) {
             if let Some(predicted) = view.predict_key(self.last, key) {
                 self.trail.predicted += 1;
+                self.strays = 0;
                 entry = predicted;
             } else if let Some(found) = view.find(self.last, key) {
                 self.trail.found += 1;
+                self.strays += 1;
                 entry = found;
             }
         }
+        self.recalled_v2(series, request, symbols, entry, (key, refs_len))
+    }
+
+    fn recalled_v2(
+        &mut self,
+        series: v2::Series<'_>,
+        request: &v2::Request<'_, '_>,
+        symbols: &Symbols,
+        entry: u32,
+        (key, refs_len): (Option<u128>, usize),
+    ) -> Result<(), FillError> {
+        let mark = self.mark();
         if entry == NO_ENTRY {
             return self.unknown_v2(series, request, mark, key, refs_len);
         }

@@ -305,8 +305,9 @@ impl Disk for MemDisk {
                 Node::File(c) => c.lock().seen.len() as u64,
             },
         };
-        let mut entries: Vec<_> =
-            s.names.iter().filter(|(p, _)| p.parent() == Some(dir)).map(entry).collect();
+        // Paths are ordered by component, so what lies inside a folder follows its name.
+        let inside = s.names.range(dir.to_owned()..).skip(1).take_while(|(p, _)| p.starts_with(dir));
+        let mut entries: Vec<_> = inside.filter(|(p, _)| p.parent() == Some(dir)).map(entry).collect();
         entries.sort();
         Ok(entries)
     }

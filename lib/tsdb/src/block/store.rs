@@ -29,6 +29,7 @@ use ulid::Ulid;
 use super::BlockReader;
 use crate::error::TsdbError;
 use crate::index::SeriesEntry;
+use crate::meta::BlockMeta;
 
 /// Series a batch of an answer.
 const BATCH_SERIES: usize = 256;
@@ -169,8 +170,15 @@ impl BlockStore {
     }
 
     /// Descriptions of the blocks that answer, oldest first.
-    pub fn metas(&self) -> Vec<crate::meta::BlockMeta> {
-        self.state.read().blocks.values().map(|b| b.reader.meta().clone()).collect()
+    pub fn metas(&self) -> Vec<BlockMeta> {
+        self.metas_where(|_| true)
+    }
+
+    /// Descriptions for which `wanted` holds, oldest first.
+    pub fn metas_where(&self, wanted: impl Fn(&BlockMeta) -> bool) -> Vec<BlockMeta> {
+        let state = self.state.read();
+        let metas = state.blocks.values().map(|b| b.reader.meta());
+        metas.filter(|m| wanted(m)).cloned().collect()
     }
 
     /// Blocks that were set aside, with the reasons.

@@ -217,8 +217,8 @@ fn settle_files(disk: &dyn cairn_runtime::Disk, wal: &Path, blocks: &Path) -> Re
     let newest = crate::wal::log::list(disk, wal).map_err(TsdbError::io("list", wal))?.last();
     if let Some(((_, id), _)) = newest {
         let path = wal.join(id.file_name());
-        let file = disk.open(&path, OpenHow::Write).map_err(TsdbError::io("open", &path))?;
-        file.sync_data().map_err(TsdbError::io("sync", &path))?;
+        let file = disk.open(&path, OpenHow::Write).map_err(replay::unreadable("open", &path))?;
+        file.sync_data().map_err(replay::unreadable("sync", &path))?;
     }
     for dir in [wal, blocks] {
         disk.sync_dir(dir).map_err(TsdbError::io("sync", dir))?;

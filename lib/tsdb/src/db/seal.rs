@@ -201,7 +201,7 @@ impl Db {
     ) -> Result<Option<BlockMeta>, TsdbError> {
         let of_generation = |m: &BlockMeta| window_of_block(m).as_ref() == Some(id);
         let known = self.cuts.lock().get(id).copied();
-        for meta in self.blocks.metas().into_iter().filter(of_generation) {
+        for meta in self.blocks.metas_where(of_generation) {
             if known == Some(meta.ulid) {
                 return Ok(Some(meta));
             }

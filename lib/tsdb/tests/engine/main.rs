@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod differential;
+mod doubt;
 mod faults;
 mod model;
 mod seal;

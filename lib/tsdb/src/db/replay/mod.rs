@@ -33,6 +33,7 @@ use crate::wal::replay::Finding;
 use apply::Worker;
 use decode::Decoded;
 use plan::Plan;
+pub(super) use plan::unreadable;
 
 /// What a replay found.
 #[derive(Debug, Clone, Default)]

@@ -197,6 +197,15 @@ pub fn window_of_control(c: &Control, head: &Head) -> Option<WindowNo> {
     (c.length_ms == length_ms as u64).then(|| window_of(c.window_ms, length_ms)).flatten()
 }
 
+/// The disk does not give a log segment: what to do.
+pub(in crate::db) fn unreadable<'a>(
+    verb: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> TsdbError + 'a {
+    let next = "start again when the disk answers, or move the file away to start without its samples";
+    move |source| TsdbError::Io { verb, object: format!("log segment {} ({next})", path.display()), source }
+}
+
 /// Reads a file to its end by calls: a sector that cannot be read is an error here and would end the process later, when
 /// the mapped page is touched.
 fn read_through(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
@@ -217,14 +226,7 @@ fn load(disk: &dyn Disk, wal: &Path) -> Result<Vec<Segment>, TsdbError> {
         let path = wal.join(id.file_name());
         // Going on without it would lose more than its samples: the fences in it too, so that windows would be cut again
         // under numbers that their blocks have.
-        read_through(disk, &path).map_err(|source| TsdbError::Io {
-            verb: "read log segment",
-            object: format!(
-                "{} (start again when the disk answers; move the file away to start without its samples)",
-                path.display()
-            ),
-            source,
-        })?;
+        read_through(disk, &path).map_err(unreadable("read", &path))?;
         let content = disk.map(&path).map_err(TsdbError::io("map", &path))?;
         if let Some(before) = decode_header(&content, id)
             && let Some(previous) = segments.last_mut()
