@@ -9,11 +9,13 @@ mod answers;
 mod bad_input;
 mod bucket_alone;
 mod crash;
+mod damage;
 mod http;
 #[path = "../../../xtask/src/peers/locate.rs"]
 mod locate;
 mod monitoring;
 mod process;
+mod tools;
 
 use std::path::PathBuf;
 
