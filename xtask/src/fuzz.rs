@@ -1,8 +1,9 @@
-//! `cargo xtask fuzz [TARGET] [--seconds N]`: coverage-guided fuzzing on stable Rust, without cargo-fuzz.
+//! `cargo xtask fuzz [TARGET] [--seconds N] | --seed-corpus`: coverage-guided fuzzing on stable Rust, without cargo-fuzz.
 //!
 //! Parts in order: the targets are the binaries of `fuzz/Cargo.toml` → one build with LLVM's coverage counters → each
 //! target for its time over `fuzz/corpus/TARGET` (inputs kept in the repository, replayed by plain `cargo test`) → the
 //! runner's own count of executions. Only AddressSanitizer would need a nightly compiler; the targets are safe Rust.
+//! `--seed-corpus` writes the kept seeds anew with the product's encoders (`tests/tests/fuzz_corpora`).
 //! Invariant: a target that did not run is an error, never `0 crashes`.
 
 use std::collections::BTreeSet;
@@ -43,6 +44,9 @@ const FLAGS: &[&str] = &[
 /// When there is no such target, or one cannot be built or run.
 pub fn run(args: &[String]) -> Result<i32> {
     let options = parse(args)?;
+    if options.seed_corpus {
+        return seed_corpus();
+    }
     let folder = workspace::root().join("fuzz");
     let manifest = folder.join("Cargo.toml");
     ensure!(
@@ -73,10 +77,11 @@ pub fn run(args: &[String]) -> Result<i32> {
 struct Options {
     target: Option<String>,
     seconds: u64,
+    seed_corpus: bool,
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { target: None, seconds: SECONDS };
+    let mut options = Options { target: None, seconds: SECONDS, seed_corpus: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -84,13 +89,24 @@ fn parse(args: &[String]) -> Result<Options> {
                 Some(n) if n > 0 => options.seconds = n,
                 _ => bail!("cannot fuzz: expected --seconds N with N of 1 or more"),
             },
+            "--seed-corpus" if args.len() == 0 && options.target.is_none() => options.seed_corpus = true,
             name if !name.starts_with('-') && options.target.is_none() => {
                 options.target = Some(name.to_owned())
             }
-            other => bail!("cannot fuzz with {other}: expected one target and --seconds N"),
+            other => bail!("cannot fuzz with {other}: expected one target and --seconds N, or --seed-corpus"),
         }
     }
     Ok(options)
+}
+
+/// Writes the seeds of all targets; their generator is a test, which has the product's encoders at hand.
+fn seed_corpus() -> Result<i32> {
+    let status = workspace::cargo()
+        .args(["test", "--workspace", "--test", "fuzz_corpora", "seeds_are_what_their_generator_makes"])
+        .env("CAIRN_WRITE_SEEDS", "1")
+        .status()
+        .context("cannot run cargo")?;
+    Ok(i32::from(!status.success()))
 }
 
 /// Names of the binaries of the fuzz package.
@@ -114,6 +130,9 @@ fn targets(manifest: &Path) -> Result<Vec<String>> {
 }
 
 fn build(manifest: &Path, folder: &Path) -> Result<()> {
+    // The product's versions of everything; what only the fuzzer needs is added to the copy.
+    fs::copy(workspace::root().join("Cargo.lock"), folder.join("Cargo.lock"))
+        .context("cannot copy Cargo.lock")?;
     let status = workspace::cargo()
         .args(["build", "--release", "--bins", "--target", TRIPLE, "--manifest-path"])
         .arg(manifest)
@@ -202,9 +221,10 @@ mod tests {
     fn options_are_read_and_unknown_ones_refused() {
         let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let options = parse(&args("snappy --seconds 5")).unwrap();
-        assert_eq!(options, Options { target: Some("snappy".to_owned()), seconds: 5 });
+        assert_eq!(options, Options { target: Some("snappy".to_owned()), seconds: 5, seed_corpus: false });
+        assert!(parse(&args("--seed-corpus")).unwrap().seed_corpus);
         assert_eq!(parse(&[]).unwrap().seconds, SECONDS);
-        for bad in ["a b", "--seconds", "--seconds 0", "--fast"] {
+        for bad in ["a b", "--seconds", "--seconds 0", "--fast", "a --seed-corpus", "--seed-corpus a"] {
             assert!(parse(&args(bad)).is_err(), "{bad}");
         }
     }

@@ -43,8 +43,8 @@ const HABITS: &[Habit] = &[
     },
     Habit {
         name: "fuzz",
-        usage: "[TARGET] [--seconds N]",
-        about: "fuzz the decoders of outside bytes, one target or all, 60 s each",
+        usage: "[TARGET] [--seconds N] | --seed-corpus",
+        about: "fuzz the decoders of outside bytes, one target or all, 60 s each; or write the seeds anew",
         run: fuzz::run,
     },
     Habit {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cairn_model::TimestampMs;
 
 use crate::chunkenc::Malformed;
-use crate::decbuf::{Decbuf, put_uvarint, put_varint};
+use crate::decbuf::{Decbuf, checksum_holds, put_uvarint, put_varint};
 
 /// First four bytes of a tombstones file.
 const MAGIC: u32 = 0x0130_BA30;
@@ -51,7 +51,7 @@ impl Tombstones {
         }
         let body_len = d.remaining().checked_sub(4).ok_or_else(|| d.fault("ends early"))?;
         let body = d.take(body_len)?;
-        if d.be_u32()? != crc32c::crc32c(body) {
+        if !checksum_holds(d.be_u32()?, body) {
             return Err(Malformed { what: "checksum mismatch in tombstones", at: HEADER_BYTES });
         }
         let mut d = Decbuf::new(body);

@@ -63,12 +63,12 @@ async fn each_label_rule_spares_the_other_series() {
     }
 }
 
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat()
 }
 
 /// A sample `{1.0, NOW_MS}` as field 2.
-fn sample() -> Vec<u8> {
+pub fn sample() -> Vec<u8> {
     let mut bytes = vec![0x09];
     bytes.extend(1.0f64.to_le_bytes());
     bytes.push(0x10);
@@ -81,7 +81,7 @@ fn sample() -> Vec<u8> {
     field(2, &bytes)
 }
 
-fn label(name: &[u8], value: &[u8]) -> Vec<u8> {
+pub fn label(name: &[u8], value: &[u8]) -> Vec<u8> {
     field(1, &[field(1, name), field(2, value)].concat())
 }
 

@@ -5,6 +5,7 @@ mod bounds;
 mod harness;
 mod labels;
 mod panics;
+mod rules;
 mod samples;
 mod status;
 mod stores;

@@ -125,7 +125,7 @@ async fn start_timestamps_are_kept_by_2_0() {
     }
 }
 
-fn int_histogram() -> Histogram {
+pub fn int_histogram() -> Histogram {
     Histogram {
         schema: 1,
         count: 6,
@@ -138,23 +138,23 @@ fn int_histogram() -> Histogram {
     }
 }
 
-fn histogram_series(value: Value) -> TimeSeries {
+pub fn histogram_series(value: Value) -> TimeSeries {
     TimeSeries { samples: vec![Sample { t_ms: NOW_MS, start_ms: 0, value }], ..series("h") }
 }
 
-fn int(change: impl FnOnce(&mut Histogram)) -> Value {
+pub fn int(change: impl FnOnce(&mut Histogram)) -> Value {
     let mut h = int_histogram();
     change(&mut h);
     Value::Histogram(Arc::new(h))
 }
 
-fn float(change: impl FnOnce(&mut FloatHistogram)) -> Value {
+pub fn float(change: impl FnOnce(&mut FloatHistogram)) -> Value {
     let mut h = int_histogram().to_float();
     change(&mut h);
     Value::FloatHistogram(Arc::new(h))
 }
 
-fn custom(bounds: &[f64], buckets: usize) -> Value {
+pub fn custom(bounds: &[f64], buckets: usize) -> Value {
     Value::Histogram(Arc::new(Histogram {
         schema: -53,
         count: buckets as u64,
@@ -227,7 +227,7 @@ async fn a_fine_schema_is_stored_as_8() {
     assert_eq!(stored.validate(), Ok(()));
 }
 
-fn exemplar(labels: &[(&str, &str)], t_ms: i64) -> Exemplar {
+pub fn exemplar(labels: &[(&str, &str)], t_ms: i64) -> Exemplar {
     let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     Exemplar { labels, value: 0.5, t_ms }
 }

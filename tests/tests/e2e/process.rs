@@ -126,7 +126,11 @@ pub struct Cairn {
 impl Cairn {
     /// Starts the all-in-one on free ports, data in `data`, and waits for its ready line.
     pub fn start(dir: &Path, data: &Path, args: &[&str]) -> Result<Self> {
-        let mut command = Command::new(built("cairn")?);
+        Self::start_as(Command::new(built("cairn")?), dir, data, args)
+    }
+
+    /// The same with a command of the caller's that becomes cairn.
+    pub fn start_as(mut command: Command, dir: &Path, data: &Path, args: &[&str]) -> Result<Self> {
         for address in ["--http-address", "--remote-write.address", "--grpc-address", "--peer-address"] {
             command.args([address, "127.0.0.1:0"]);
         }

@@ -32,11 +32,13 @@ pub enum When {
 pub enum Step {
     /// Arguments of cargo.
     Cargo(&'static [&'static str]),
+    /// Arguments of cargo; tests that repeat themselves do so as often as is promised (`CAIRN_THOROUGH`).
+    Thorough(&'static [&'static str]),
     /// Anything that one cargo command cannot say.
     Own(fn(&mut Runner) -> Result<()>),
 }
 
-use Step::{Cargo, Own};
+use Step::{Cargo, Own, Thorough};
 use When::{Always, ByName, Full};
 
 /// All stages. One build profile (dev) and always the whole workspace, never `-p`: another choice of packages would be
@@ -105,10 +107,19 @@ pub const STAGES: &[Stage] = &[
     Stage {
         name: "crash",
         peers: &[],
-        when: ByName,
+        when: Full,
         steps: &[
             Cargo(&["build", "--workspace", "--all-targets"]),
-            Cargo(&["test", "--workspace", "--test", "e2e", "--", "--nocapture", "crash"]),
+            Thorough(&[
+                "test",
+                "--workspace",
+                "--test",
+                "e2e",
+                "--",
+                "--nocapture",
+                "--test-threads=1",
+                "crash",
+            ]),
         ],
     },
     Stage {

@@ -61,6 +61,9 @@ fn run_stage(stage: &Stage) -> Counts {
     for step in stage.steps {
         let done = match step {
             Step::Cargo(args) => runner.run(workspace::cargo().args(*args)).map(|_| ()),
+            Step::Thorough(args) => {
+                runner.run(workspace::cargo().args(*args).env("CAIRN_THOROUGH", "1")).map(|_| ())
+            }
             Step::Own(run) => run(&mut runner),
         };
         if let Err(error) = done {

@@ -28,7 +28,13 @@ pub fn fuzz_parser(data: &[u8]) {
 fn normalise(expr: &mut Expr) {
     let nowhere = Span::default();
     match expr {
-        Expr::Number(e) => e.span = nowhere,
+        Expr::Number(e) => {
+            e.span = nowhere;
+            // Prometheus prints a duration of minus nothing as `0s`.
+            if e.is_duration && e.value == 0.0 {
+                e.value = 0.0;
+            }
+        }
         Expr::String(e) => e.span = nowhere,
         Expr::Vector(e) => normalise_selector(e),
         Expr::Matrix(e) => {

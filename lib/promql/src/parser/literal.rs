@@ -10,7 +10,7 @@ pub fn parse_number(text: &str) -> Result<f64, String> {
     }
     let refuse =
         |why: &str| Err(format!("error parsing number: strconv.ParseFloat: parsing \"{text}\": {why}"));
-    let hex = text.len() > 1 && text[..2].eq_ignore_ascii_case("0x");
+    let hex = text.as_bytes().get(..2).is_some_and(|b| b.eq_ignore_ascii_case(b"0x"));
     if hex || !underscores_are_between_digits(text) {
         return refuse("invalid syntax");
     }
@@ -135,7 +135,9 @@ mod tests {
             parse_number("1e999").unwrap_err(),
             "error parsing number: strconv.ParseFloat: parsing \"1e999\": value out of range"
         );
-        assert!(parse_number("0xfffffffffffffffff").unwrap_err().ends_with("invalid syntax"));
+        for bad in ["0xfffffffffffffffff", "", "é", "\u{FFFD}x", "0é"] {
+            assert!(parse_number(bad).unwrap_err().ends_with("invalid syntax"), "{bad}");
+        }
     }
 
     #[test]

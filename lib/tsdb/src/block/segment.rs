@@ -8,7 +8,7 @@ use cairn_runtime::Disk;
 
 use super::file::FileWriter;
 use crate::chunkenc::{ChunkBuilder, CutRule, Malformed, sample_count};
-use crate::decbuf::{Decbuf, put_uvarint};
+use crate::decbuf::{Decbuf, checksum_holds, put_uvarint};
 use crate::error::TsdbError;
 use crate::index::ChunkMeta;
 
@@ -250,7 +250,7 @@ pub fn read_chunk(file: &Bytes, offset: usize) -> Result<(u8, Bytes), Malformed>
     let len = d.count(1)?;
     let begin = d.pos();
     let checked = d.take(len + 1)?;
-    if d.be_u32()? != crc32c::crc32c(checked) {
+    if !checksum_holds(d.be_u32()?, checked) {
         return Err(Malformed { what: "checksum mismatch in a chunk", at: offset });
     }
     Ok((checked[0], file.slice(begin + 1..begin + 1 + len)))

@@ -5,7 +5,7 @@ use cairn_model::{LabelsRef, TimestampMs};
 
 use super::Symbols;
 use crate::chunkenc::Malformed;
-use crate::decbuf::{Decbuf, put_uvarint, put_varint};
+use crate::decbuf::{Decbuf, checksum_holds, put_uvarint, put_varint};
 
 /// Longest series entry that is written or read.
 const MAX_ENTRY_BYTES: usize = 64 << 20;
@@ -86,7 +86,7 @@ pub fn entry_body(file: &[u8], at: usize) -> Result<(&[u8], usize), Malformed> {
     }
     let begin = d.pos();
     let body = d.take(len)?;
-    if d.be_u32()? != crc32c::crc32c(body) {
+    if !checksum_holds(d.be_u32()?, body) {
         return Err(Malformed { what: "checksum mismatch in a series entry", at: begin });
     }
     Ok((body, begin))

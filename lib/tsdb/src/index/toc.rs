@@ -2,7 +2,7 @@
 
 use super::{MAGIC, VERSION};
 use crate::chunkenc::Malformed;
-use crate::decbuf::Decbuf;
+use crate::decbuf::{Decbuf, checksum_holds};
 
 /// Size of the table with its checksum.
 pub const TOC_BYTES: usize = 6 * 8 + 4;
@@ -58,7 +58,7 @@ impl Toc {
             postings_table: d.be_u64()?,
         };
         let body = d.pos();
-        if d.be_u32()? != crc32c::crc32c(&bytes[..body]) {
+        if !checksum_holds(d.be_u32()?, &bytes[..body]) {
             return Err(Malformed { what: "checksum mismatch in the table of contents", at: 0 });
         }
         Ok(toc)

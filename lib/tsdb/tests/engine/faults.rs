@@ -161,6 +161,58 @@ fn an_error_from_every_disk_call_in_turn_loses_nothing_and_invents_nothing() {
     }
 }
 
+/// A first life without faults and a power cut; then a start in which `fault` strikes, some requests, another power cut,
+/// and a check.
+fn restart_with(
+    what: String,
+    mut fault: impl FnMut(usize, &DiskOp) -> Option<Fault> + Send + 'static,
+) -> usize {
+    run(async move {
+        let struck = Arc::new(Mutex::new(String::new()));
+        let note = struck.clone();
+        let (disk, mut ledger) = (MemDisk::new(), Ledger::default());
+        let db = open_with(small_segments(), &disk, 1).await;
+        workload(&db, &mut ledger, 0..20).await;
+        disk.crash(&Rng::from_seed(1));
+        drop(db);
+        let calls = Arc::new(Mutex::new(0));
+        let counted = calls.clone();
+        disk.set_fault_hook(move |op| {
+            let mut calls = counted.lock();
+            *calls += 1;
+            let strikes = fault(*calls - 1, op);
+            if strikes.is_some() {
+                *note.lock() = format!("{op:?}");
+            }
+            strikes
+        });
+        // A start may be refused; what was there must then still be there for the next.
+        let started = Db::open(small_segments(), machine(&disk, 2)).await;
+        let calls_of_start = *calls.lock();
+        disk.clear_faults();
+        if let Ok(db) = started {
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            workload(&db, &mut ledger, 20..30).await;
+        }
+        disk.crash(&Rng::from_seed(2));
+        check(&disk, &ledger, &format!("{what}: {}", struck.lock())).await;
+        calls_of_start
+    })
+}
+
+#[test]
+fn an_error_from_every_disk_call_of_a_start_loses_nothing_and_invents_nothing() {
+    let calls = restart_with("without faults".into(), |_, _| None);
+    assert!(calls > 10, "a start makes {calls} disk calls");
+    for strike in 0..calls {
+        for kind in 0..4 {
+            restart_with(format!("call {strike} of a start failing as kind {kind}"), move |call, op| {
+                (call == strike).then(|| faults_of(op).get(kind).copied()).flatten()
+            });
+        }
+    }
+}
+
 #[test]
 fn a_disk_that_is_full_for_a_while_answers_and_resumes() {
     for from in (10..200).step_by(7) {

@@ -7,4 +7,5 @@ mod faults;
 mod model;
 mod seal;
 mod support;
+mod values;
 mod wal_frames;

@@ -9,7 +9,13 @@ const SALT: u32 = 0xC0FF_EE11;
 
 /// A log of at least `bytes` bytes with real records; gives each frame's end.
 fn log_of(bytes: usize) -> (Vec<u8>, Vec<usize>) {
-    let (mut log, mut ends) = (Vec::new(), Vec::new());
+    let (log, ends, _) = log_with_records(bytes);
+    (log, ends)
+}
+
+/// The same with the records that it was made of.
+fn log_with_records(bytes: usize) -> (Vec<u8>, Vec<usize>, Vec<BatchRecord>) {
+    let (mut log, mut ends, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut packer = Packer::new();
     let mut n = 0i64;
     while log.len() < bytes {
@@ -29,9 +35,10 @@ fn log_of(bytes: usize) -> (Vec<u8>, Vec<usize>) {
             Place { segment: SEGMENT, salt: SALT, sequence: ends.len() as u32, synced: log.len() as u64 };
         frame::encode(&mut log, &payload, place);
         ends.push(log.len());
+        records.push(record);
         n += 1;
     }
-    (log, ends)
+    (log, ends, records)
 }
 
 fn scan(log: &[u8]) -> Scan<'_> {
@@ -94,24 +101,24 @@ fn every_flipped_bit_of_64_kib_costs_its_own_frame_only() {
 
 #[test]
 fn a_full_decode_around_each_record_boundary_gives_the_records_before_it() {
-    let (log, ends) = log_of(64 << 10);
+    let (log, ends, records) = log_with_records(64 << 10);
     let mut unpacker = Unpacker::new();
-    let mut record = BatchRecord::default();
-    let mut decoded = |bytes: &[u8]| -> usize {
-        let frames = scan(bytes).filter_map(|e| if let Event::Frame(f) = e { Some(f) } else { None });
-        let mut n = 0;
-        for f in frames {
-            record.decode(unpacker.unpack(&f).expect("a sound frame unpacks")).expect("and decodes");
-            n += 1;
-        }
-        n
-    };
-    for (index, &end) in ends.iter().enumerate().step_by(3) {
+    let mut decoded = BatchRecord::default();
+    let mut cuts = 0;
+    for &end in &ends {
         for cut in end.saturating_sub(16)..=(end + 16).min(log.len()) {
-            let whole = ends.iter().take_while(|e| **e <= cut).count();
-            assert_eq!(decoded(&log[..cut]), whole, "record {index}, cut {cut}");
+            let frames =
+                scan(&log[..cut]).filter_map(|e| if let Event::Frame(f) = e { Some(f) } else { None });
+            let mut wanted = records.iter().zip(&ends).filter(|(_, end)| **end <= cut).map(|(r, _)| r);
+            for f in frames {
+                decoded.decode(unpacker.unpack(&f).expect("a sound frame unpacks")).expect("and decodes");
+                assert_eq!(Some(&decoded), wanted.next(), "cut at {cut}");
+            }
+            assert_eq!(wanted.next(), None, "cut at {cut}");
+            cuts += 1;
         }
     }
+    assert_eq!(cuts, ends.len() * 33 - 16, "16 bytes on either side, except behind the last record");
     assert!(ends.iter().all(|e| *e >= HEADER_BYTES));
 }
 
