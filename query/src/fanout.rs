@@ -2,6 +2,10 @@
 //!
 //! A request goes to every store whose time range and external labels can match, all at once. What a store
 //! cannot answer becomes a warning that names it, or fails the request when partial answers are refused.
+//!
+//! Invariant: stores are asked in the order of their list, each as soon as the one before has begun; what a store
+//! takes note of before it first waits, it knows before the next one is asked. Data moves down the list (head, local
+//! blocks, bucket), so a reader that goes the same way misses none on its move.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -286,6 +290,41 @@ mod tests {
         let got = fanout(PartialResponse::Warn, 0).select(SeriesRequest::new(0, 10, vec![])).await.unwrap();
         assert_eq!(got.series.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(got.warnings, ["answer is partial: down: down is unavailable: down"]);
+    }
+
+    /// Notes its name when it is asked, then waits before it answers.
+    struct Noting(&'static str, Arc<std::sync::Mutex<Vec<&'static str>>>);
+
+    #[async_trait]
+    impl StoreApi for Noting {
+        fn info(&self) -> StoreInfo {
+            StoreInfo { name: self.0.into(), min_ms: 0, max_ms: 100, label_sets: vec![] }
+        }
+
+        async fn series(&self, _: SeriesRequest) -> Result<SeriesStream, StoreError> {
+            self.1.lock().unwrap().push(self.0);
+            tokio::task::yield_now().await;
+            self.1.lock().unwrap().push("answered");
+            Ok(futures::stream::empty().boxed())
+        }
+
+        async fn label_names(&self, _: LabelsRequest) -> Result<Names, StoreError> {
+            Ok(Names::default())
+        }
+
+        async fn label_values(&self, _: &str, _: LabelsRequest) -> Result<Names, StoreError> {
+            Ok(Names::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn stores_are_asked_in_their_order_and_none_waits_for_an_answer() {
+        let notes = Arc::default();
+        let store = |name| Arc::new(Noting(name, Arc::clone(&notes))) as Arc<dyn StoreApi>;
+        let fanout =
+            Fanout::new(vec![store("head"), store("blocks"), store("bucket")], PartialResponse::Warn, 0);
+        fanout.select(SeriesRequest::new(0, 10, vec![])).await.unwrap();
+        assert_eq!(notes.lock().unwrap()[..3], ["head", "blocks", "bucket"]);
     }
 
     #[tokio::test]

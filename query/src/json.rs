@@ -65,10 +65,31 @@ pub fn write_timestamp(out: &mut Vec<u8>, t_ms: i64) {
     if t_ms < 0 {
         out.push(b'-');
     }
-    let (seconds, fraction) = (t_ms.unsigned_abs() / 1000, t_ms.unsigned_abs() % 1000);
-    if fraction == 0 { write!(out, "{seconds}") } else { write!(out, "{seconds}.{fraction:03}") }
-        .expect("writing to memory");
+    let (mut seconds, fraction) = (t_ms.unsigned_abs() / 1000, t_ms.unsigned_abs() % 1000);
+    // By hand: a point of a matrix has one, and the formatting machinery takes as long as the value itself.
+    let mut text = [b'0'; MAX_TIMESTAMP_BYTES];
+    let mut begin = MAX_TIMESTAMP_BYTES - FRACTION_BYTES;
+    loop {
+        begin -= 1;
+        text[begin] = b'0' + (seconds % 10) as u8;
+        seconds /= 10;
+        if seconds == 0 {
+            break;
+        }
+    }
+    let mut end = MAX_TIMESTAMP_BYTES - FRACTION_BYTES;
+    if fraction > 0 {
+        let digit = |n: u64| b'0' + (n % 10) as u8;
+        text[end..].copy_from_slice(&[b'.', digit(fraction / 100), digit(fraction / 10), digit(fraction)]);
+        end = MAX_TIMESTAMP_BYTES;
+    }
+    out.extend_from_slice(&text[begin..end]);
 }
+
+/// A point and three digits.
+const FRACTION_BYTES: usize = 4;
+/// The seconds of any `i64` of milliseconds, and the fraction.
+const MAX_TIMESTAMP_BYTES: usize = 17 + FRACTION_BYTES;
 
 /// Appends a sample value as Prometheus' API prints it, without quotes.
 pub fn write_float(out: &mut Vec<u8>, v: f64) {
@@ -77,7 +98,14 @@ pub fn write_float(out: &mut Vec<u8>, v: f64) {
     } else if v.is_infinite() {
         out.extend_from_slice(if v > 0.0 { b"+Inf" } else { b"-Inf" });
     } else if v == 0.0 || (1e-6..1e21).contains(&v.abs()) {
-        write!(out, "{v}").expect("writing to memory");
+        let mut shortest = zmij::Buffer::new();
+        let text = shortest.format_finite(v);
+        match text.strip_suffix(".0") {
+            Some(whole) => out.extend_from_slice(whole.as_bytes()),
+            None if !text.contains('e') => out.extend_from_slice(text.as_bytes()),
+            // It goes over to exponents earlier than Prometheus does.
+            None => write!(out, "{v}").expect("writing to memory"),
+        }
     } else {
         let start = out.len();
         write!(out, "{v:e}").expect("writing to memory");
@@ -112,6 +140,7 @@ pub fn write_point(out: &mut Vec<u8>, t_ms: i64, v: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn written(f: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -142,6 +171,17 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn digits_are_the_shortest_that_read_back(bits in any::<u64>(), small in -1e7f64..1e7, whole in any::<i32>()) {
+            for v in [f64::from_bits(bits), small, f64::from(whole), small * 1e-9, small * 1e12] {
+                if v == 0.0 || (1e-6..1e21).contains(&v.abs()) {
+                    prop_assert_eq!(written(|o| write_float(o, v)), format!("{v}"));
+                }
+            }
+        }
+    }
+
     #[test]
     fn timestamps_keep_three_decimals_or_none() {
         for (t, want) in [
@@ -149,6 +189,10 @@ mod tests {
             (100, "0.100"),
             (5, "0.005"),
             (-1500, "-1.500"),
+            (0, "0"),
+            (1_000_000_000_010, "1000000000.010"),
+            (i64::MAX, "9223372036854775.807"),
+            (i64::MIN, "-9223372036854775.808"),
             (60_000, "60"),
         ] {
             assert_eq!(written(|o| write_timestamp(o, t)), want);

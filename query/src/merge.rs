@@ -7,34 +7,57 @@
 //! Invariant: labels of the result are strictly increasing, chunks of a series are in order of their start.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 
 use cairn_model::chunk::{AggrChunk, Chunk, ChunkData};
+use cairn_model::labels::Labels;
 use cairn_model::storage::Series;
 
 /// Merges sorted lists. Within a list equal labels may repeat in consecutive entries.
 ///
-/// Cost: O(n log k) label comparisons for n series in k lists.
+/// Cost: O(n k) for n series in k lists. Stores that follow one another in time hold mostly the same series, so labels
+/// are compared for equality first, and that is one comparison of memory.
 pub fn merge_series(lists: Vec<Vec<Series>>) -> Vec<Series> {
     let mut lists: Vec<_> = lists.into_iter().filter(|l| !l.is_empty()).collect();
     if lists.len() == 1 {
         return join_runs(lists.remove(0));
     }
+    let mut merged: Vec<Series> = Vec::with_capacity(lists.iter().map(Vec::len).max().unwrap_or(0));
     let mut sources: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
-    let mut heap: BinaryHeap<Head> = sources
-        .iter_mut()
-        .enumerate()
-        .filter_map(|(source, s)| s.next().map(|series| Head { series, source }))
-        .collect();
-    let mut merged: Vec<Series> = Vec::with_capacity(heap.len());
-    while let Some(Head { series, source }) = heap.pop() {
-        if let Some(next) = sources[source].next() {
-            heap.push(Head { series: next, source });
+    let mut next: Vec<usize> = Vec::with_capacity(sources.len());
+    loop {
+        find_next(&sources, &mut next);
+        if next.is_empty() {
+            break;
         }
-        push(&mut merged, series);
+        for source in &next {
+            push(&mut merged, sources[*source].next().expect("it was found to have one"));
+        }
     }
     merged.iter_mut().for_each(settle_chunks);
     merged
+}
+
+/// The sources whose next series comes first by labels.
+fn find_next(sources: &[std::vec::IntoIter<Series>], next: &mut Vec<usize>) {
+    next.clear();
+    let mut least: Option<&Labels> = None;
+    for (i, source) in sources.iter().enumerate() {
+        let Some(Series { labels, .. }) = source.as_slice().first() else { continue };
+        let order =
+            least.map_or(
+                Ordering::Less,
+                |known| {
+                    if known == labels { Ordering::Equal } else { labels.cmp(known) }
+                },
+            );
+        if order == Ordering::Less {
+            next.clear();
+            least = Some(labels);
+        }
+        if order != Ordering::Greater {
+            next.push(i);
+        }
+    }
 }
 
 fn join_runs(list: Vec<Series>) -> Vec<Series> {
@@ -50,29 +73,6 @@ fn push(merged: &mut Vec<Series>, series: Series) {
         _ => merged.push(series),
     }
 }
-
-/// The next series of a source; the heap gives the smallest labels first.
-struct Head {
-    series: Series,
-    source: usize,
-}
-
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.series.labels.cmp(&self.series.labels).then(other.source.cmp(&self.source))
-    }
-}
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Head {}
 
 fn settle_chunks(series: &mut Series) {
     let ordered = series.chunks.windows(2).all(|w| w[0].max_ms() < w[1].min_ms());
@@ -123,7 +123,6 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use cairn_model::chunk::Encoding;
-    use cairn_model::labels::Labels;
     use proptest::prelude::*;
 
     fn chunk(min_ms: i64, content: u8) -> AggrChunk {

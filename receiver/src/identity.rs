@@ -370,6 +370,11 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_small() {
+        assert_eq!(std::mem::size_of::<Entry>(), 48);
+    }
+
+    #[test]
     fn an_order_that_is_kept_is_predicted() {
         let identity = Identity::new(1 << 20);
         let keys: Vec<u128> = (1..=10_000).collect();

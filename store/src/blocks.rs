@@ -58,6 +58,15 @@ impl Block {
         self.meta.ulid
     }
 
+    /// Whether it holds raw samples of blocks in `held` and nothing else.
+    pub fn is_made_of(&self, held: &BTreeSet<Ulid>) -> bool {
+        let sources = &self.meta.compaction.sources;
+        !held.is_empty()
+            && self.meta.resolution_ms() == 0
+            && !sources.is_empty()
+            && sources.iter().all(|s| held.contains(s))
+    }
+
     /// Size of its index in bytes, if the list showed one.
     pub fn index_bytes(&self) -> Option<u64> {
         self.files.get(layout::INDEX).copied()

@@ -18,4 +18,4 @@ pub mod resolution;
 pub mod select;
 pub mod store;
 
-pub use store::{BucketStore, StoreConfig, collect};
+pub use store::{BucketStore, HeldElsewhere, StoreConfig, collect};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cairn_model::Labels;
 use cairn_tsdb::TsdbError;
-use cairn_tsdb::index::{ChunkMeta, IndexReader, SeriesEntry};
+use cairn_tsdb::index::{ChunkMeta, IndexReader, KnownSymbols, SeriesEntry};
 
 use crate::blocks::{Block, Part};
 use crate::fetch_chunks::Wanted;
@@ -42,10 +42,10 @@ pub fn select(
     max_series: usize,
     skip_chunks: bool,
 ) -> Result<Vec<Selected>, TsdbError> {
-    let mut entry = SeriesEntry::default();
+    let (mut entry, mut known, mut buffer) = (SeriesEntry::default(), KnownSymbols::default(), Vec::new());
     let mut out: Vec<Selected> = Vec::new();
     for reference in index.select(&part.matchers)? {
-        index.series(reference, &mut entry)?;
+        index.next_series(reference, &mut entry, &mut known)?;
         let mut places = Places { block: part.block.clone(), metas: Vec::new(), wanted: Vec::new() };
         for (i, meta) in entry.chunks.iter().enumerate().filter(|(_, m)| m.overlaps(part.min_ms, part.max_ms))
         {
@@ -56,7 +56,7 @@ pub fn select(
         if places.metas.is_empty() {
             continue;
         }
-        let labels = part.block.external.merge(entry.labels());
+        let labels = part.block.external.merge_with(entry.labels(), &mut buffer);
         let chunks = if skip_chunks { Vec::new() } else { vec![places] };
         out.push(Selected { labels, chunks });
         if max_series > 0 && out.len() > max_series {

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,6 +68,9 @@ impl StoreConfig {
     }
 }
 
+/// Blocks of the bucket whose samples another store of the same reader answers, asked anew for each request.
+pub type HeldElsewhere = Arc<dyn Fn() -> BTreeSet<Ulid> + Send + Sync>;
+
 /// A store over a bucket. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct BucketStore {
@@ -85,6 +88,7 @@ pub(crate) struct Inner {
     blocks: RwLock<Arc<BlockSet>>,
     /// Damaged blocks with what is wrong with them.
     quarantine: Mutex<BTreeMap<Ulid, String>>,
+    held_elsewhere: OnceLock<HeldElsewhere>,
 }
 
 impl BucketStore {
@@ -109,8 +113,15 @@ impl BucketStore {
             view: Mutex::default(),
             blocks: RwLock::default(),
             quarantine: Mutex::default(),
+            held_elsewhere: OnceLock::new(),
         };
         Ok(BucketStore { inner: Arc::new(inner) })
+    }
+
+    /// Leaves out blocks all of whose sources are in `held`. Whoever holds them must be asked before this store is, or
+    /// a block that he lets go of in between is read by neither. Only the first call has an effect.
+    pub fn leave_out(&self, held: HeldElsewhere) {
+        let _ = self.inner.held_elsewhere.set(held);
     }
 
     /// Looks at the bucket now; requests begun later see what is there. Gives the number of blocks.
@@ -245,9 +256,14 @@ impl Inner {
         Ok((good, failures))
     }
 
+    /// The blocks to ask, without those that are answered elsewhere.
     fn parts(&self, request: &LabelsRequest, max_resolution_ms: i64) -> Vec<Part> {
+        let held = self.held_elsewhere.get().map(|held| held()).unwrap_or_default();
         let blocks = self.blocks.read().clone();
-        blocks.parts(&request.tenants, &request.matchers, request.min_ms, request.max_ms, max_resolution_ms)
+        let (tenants, matchers) = (&request.tenants, &request.matchers);
+        let mut parts = blocks.parts(tenants, matchers, request.min_ms, request.max_ms, max_resolution_ms);
+        parts.retain(|p| !p.block.is_made_of(&held));
+        parts
     }
 
     /// Asks the index of each part on the CPU pool.
@@ -256,6 +272,9 @@ impl Inner {
         parts: Vec<Part>,
         question: impl Fn(&Part, &IndexReader) -> Result<T, cairn_tsdb::TsdbError> + Send + Sync + 'static,
     ) -> Result<(Vec<(Part, T)>, Vec<Failure>), StoreError> {
+        if parts.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let (opened, mut failures) = self.open_indexes(parts).await?;
         let answered = self.runtime.cpu.run(move || {
             let answer = |(part, index): (Part, Arc<IndexReader>)| {
@@ -311,15 +330,18 @@ impl StoreApi for BucketStore {
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
         let inner = &self.inner;
         inner.metrics.requests.with_label_values(&["series"]).inc();
-        let blocks = inner.blocks.read().clone();
-        let parts = blocks.parts(
-            &request.tenants,
-            &request.matchers,
-            request.min_ms,
-            request.max_ms,
-            useful(request.max_resolution_ms, request.hints.range_ms),
-        );
+        let concerns = LabelsRequest {
+            tenants: request.tenants.clone(),
+            min_ms: request.min_ms,
+            max_ms: request.max_ms,
+            matchers: request.matchers.clone(),
+            limit: request.limit,
+        };
+        let parts = inner.parts(&concerns, useful(request.max_resolution_ms, request.hints.range_ms));
         inner.metrics.blocks_queried.observe(parts.len() as f64);
+        if parts.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
         let max_series = inner.config.max_series;
         let skip_chunks = request.skip_chunks;
         let (selected, failures) =

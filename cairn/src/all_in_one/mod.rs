@@ -63,6 +63,9 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
     let db = open_database(&runtime, &flags, &settings, &replayed).await?;
 
     let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
+    let local = db.blocks();
+    gateway.leave_out(Arc::new(move || local.copies()));
+    // In this order, see `Fanout`: the gateway leaves out what the stores before it answer.
     let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks()), Arc::new(gateway)];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
     let engine = engine(&runtime, &flags, &memory);

@@ -22,6 +22,7 @@ use cairn_tsdb::meta::BlockMeta;
 use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
+use ulid::Ulid;
 
 /// How often due windows are looked for; a window is due minutes after its end, so a second is soon enough.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +37,9 @@ const MAX_TAKEN_GENERATIONS: u32 = 100;
 #[derive(Serialize, Deserialize)]
 struct Shipped {
     generation: u32,
+    /// Name of the bucket's copy; notes of older versions lack it, and the bucket's copy is then read as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    block: Option<String>,
 }
 
 /// Ships the blocks of one node.
@@ -64,6 +68,7 @@ impl Shipping {
 
     /// Runs until shutdown.
     pub fn start(self: Arc<Self>) {
+        self.recall();
         let (tasks, clock) = (self.runtime.tasks.clone(), self.runtime.clock.clone());
         let (shipping, keeping) = (self.clone(), self);
         tasks.spawn_loop("shipping", clock.clone(), move |shutdown| {
@@ -127,7 +132,11 @@ impl Shipping {
         for generation in window.generation..window.generation.saturating_add(MAX_TAKEN_GENERATIONS) {
             let job = self.job(window, generation);
             match self.shipper.ship(Some((&folder, meta)), &job).await? {
-                Committed::Block { holds_source: true, .. } => return self.remember(&folder, generation),
+                Committed::Block { holds_source: true, ulid, .. } => {
+                    self.remember(&folder, &Shipped { generation, block: Some(ulid.to_string()) })?;
+                    self.db.blocks().note_copy(meta.ulid, ulid);
+                    return Ok(());
+                }
                 // Somebody with other data was first: a wiped folder before an old bucket, or a cut that was made
                 // anew. What is here is not in that block, so it gets one of its own.
                 other => {
@@ -145,9 +154,9 @@ impl Shipping {
         Job::upload(&window.tenant, &format!("n{leader}"), window.start_ms, window.end_ms, generation)
     }
 
-    /// Notes beside the block under which generation the bucket has it.
-    fn remember(&self, folder: &Path, generation: u32) -> Result<()> {
-        let note = serde_json::to_vec(&Shipped { generation })?;
+    /// Notes beside the block under which generation and name the bucket has it.
+    fn remember(&self, folder: &Path, shipped: &Shipped) -> Result<()> {
+        let note = serde_json::to_vec(shipped)?;
         let path = folder.join(SHIPPED);
         self.runtime
             .disk
@@ -159,6 +168,21 @@ impl Shipping {
     fn remembered(&self, folder: &Path) -> Option<Shipped> {
         let bytes = self.runtime.disk.read(&folder.join(SHIPPED)).ok()?;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Tells the local blocks which copies the bucket has, as noted before the last stop.
+    fn recall(&self) {
+        let blocks = self.db.blocks();
+        let aside = blocks.quarantined().into_iter().map(|q| q.folder);
+        let sound = blocks.metas().into_iter().map(|m| self.db.blocks_dir().join(m.ulid.to_string()));
+        for folder in sound.chain(aside).collect::<Vec<_>>() {
+            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let Ok(ulid) = Ulid::from_string(&name) else { continue };
+            let shipped = self.remembered(&folder);
+            if let Some(copy) = shipped.and_then(|s| Ulid::from_string(&s.block?).ok()) {
+                blocks.note_copy(ulid, copy);
+            }
+        }
     }
 
     /// Removes local blocks past the retention whose job the bucket has verified.

@@ -98,7 +98,7 @@ fn write_series(
         }
         input.index().series(reference, &mut entry).map_err(|e| bad(e.to_string()))?;
         let chunks =
-            input.chunks_of(reference, &entry, i64::MIN, i64::MAX).map_err(|e| bad(e.to_string()))?;
+            input.chunks_of(reference, &entry.chunks, i64::MIN, i64::MAX).map_err(|e| bad(e.to_string()))?;
         let of_series = |reason: String| bad(format!("{}: {reason}", entry.labels()));
         let made = if raw {
             from_raw(&chunks, resolution_ms)

@@ -55,8 +55,10 @@ impl<'b> MergedSeries<'b> {
             let i = *i;
             self.heap.pop();
             let c = &self.cursors[i];
-            let own =
-                c.block.chunks_of(c.current, &c.entry, i64::MIN, i64::MAX).map_err(|e| bad(c.block, &e))?;
+            let own = c
+                .block
+                .chunks_of(c.current, &c.entry.chunks, i64::MIN, i64::MAX)
+                .map_err(|e| bad(c.block, &e))?;
             self.chunks.extend(own.into_iter().map(|chunk| (i, chunk)));
             self.advance(i, Some(&labels))?;
         }

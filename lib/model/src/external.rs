@@ -45,23 +45,32 @@ impl ExternalLabels {
 
     /// `series` with the external labels merged in; an external label wins.
     pub fn merge(&self, series: LabelsRef<'_>) -> Labels {
-        let mut bytes = Vec::with_capacity(series.as_bytes().len() + self.0.as_bytes().len());
-        let (mut a, mut b) = (series.iter().peekable(), self.0.iter().peekable());
-        loop {
-            let from_series = match (a.peek(), b.peek()) {
-                (None, None) => break,
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (Some(x), Some(y)) if x.0 == y.0 => {
-                    a.next();
-                    false
+        self.merge_with(series, &mut Vec::new())
+    }
+
+    /// The same with a buffer that serves many series. What stands between external labels is copied as it is.
+    pub fn merge_with(&self, series: LabelsRef<'_>, buffer: &mut Vec<u8>) -> Labels {
+        let own = series.as_bytes();
+        buffer.clear();
+        buffer.reserve(own.len() + self.0.as_bytes().len());
+        let mut labels = series.iter();
+        let mut copied = 0;
+        for (name, value) in self.0.iter() {
+            let mut from = own.len() - labels.rest().len();
+            let mut until = from;
+            while let Some((own_name, _)) = labels.clone().next().filter(|l| l.0 <= name) {
+                labels.next();
+                from = own.len() - labels.rest().len();
+                if own_name < name {
+                    until = from;
                 }
-                (Some(x), Some(y)) => x.0 < y.0,
-            };
-            let (n, v) = if from_series { a.next() } else { b.next() }.expect("peeked above");
-            crate::labels::write_label(&mut bytes, n, v);
+            }
+            buffer.extend_from_slice(&own[copied..until]);
+            crate::labels::write_label(buffer, name, value);
+            copied = from;
         }
-        LabelsRef::from_canonical(&bytes).to_labels()
+        buffer.extend_from_slice(&own[copied..]);
+        LabelsRef::from_canonical(buffer).to_labels()
     }
 }
 
@@ -79,6 +88,25 @@ mod tests {
     fn merge_lets_the_external_label_win() {
         let l = Labels::from_pairs([("__name__", "up"), ("tenant_id", "forged"), ("z", "1")]).unwrap();
         assert_eq!(ext().merge(l.as_ref()).to_string(), r#"up{region="eu", tenant_id="acme", z="1"}"#);
+    }
+
+    #[test]
+    fn merging_equals_setting_each_label() {
+        let sets: [&[(&str, &str)]; 5] = [
+            &[],
+            &[("a", "1")],
+            &[("region", "us")],
+            &[("zone", "x")],
+            &[("a", "1"), ("s", "2"), ("tenant_id", "n"), ("u", "3")],
+        ];
+        for set in sets {
+            let own = Labels::from_pairs(set.iter().copied()).unwrap();
+            let mut b = LabelsBuilder::from_labels(own.as_ref());
+            ext().labels().iter().for_each(|(n, v)| {
+                b.set(n, v);
+            });
+            assert_eq!(ext().merge(own.as_ref()), b.build());
+        }
     }
 
     #[test]

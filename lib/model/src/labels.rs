@@ -137,6 +137,19 @@ impl<'a> LabelsRef<'a> {
         h.digest()
     }
 
+    /// Bytes of labels at the front that both sets have; there may be a few more.
+    fn shared_labels(self, other: Self) -> usize {
+        const STRETCH: usize = 16;
+        let stretches = self.0.as_chunks::<STRETCH>().0.iter().zip(other.0.as_chunks::<STRETCH>().0);
+        let same = stretches.take_while(|(a, b)| a == b).count() * STRETCH;
+        let mut labels = self.iter();
+        let mut shared = 0;
+        while labels.next().is_some() && self.0.len() - labels.rest.len() <= same {
+            shared = self.0.len() - labels.rest.len();
+        }
+        shared
+    }
+
     fn feed(self, h: &mut Xxh64) {
         for (n, v) in self.iter() {
             h.update(n.as_bytes());
@@ -150,7 +163,9 @@ impl<'a> LabelsRef<'a> {
 /// Prometheus' order: label by label, name before value, bytewise; a prefix sorts first.
 impl Ord for LabelsRef<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (mut a, mut b) = (self.iter(), other.iter());
+        // Series that are compared mostly share their first labels: those are skipped as bytes.
+        let shared = self.shared_labels(*other);
+        let (mut a, mut b) = (Iter { rest: &self.0[shared..] }, Iter { rest: &other.0[shared..] });
         loop {
             match (a.next(), b.next()) {
                 (None, None) => return Ordering::Equal,
@@ -217,6 +232,13 @@ impl fmt::Debug for LabelsRef<'_> {
 #[derive(Clone)]
 pub struct Iter<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Iter<'a> {
+    /// Canonical bytes of the labels that are left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {

@@ -117,6 +117,41 @@ async fn both_archives_hold_the_samples_of_the_raw_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_elsewhere_is_left_out_and_what_is_only_partly_held_is_not() {
+    let (Some(raw), Some(done)) = (unpack(RAW), unpack(DONE)) else { return };
+    let mut blocks: Vec<ulid::Ulid> = std::fs::read_dir(raw.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    let (whole, _cache, _) = store_over(raw.path(), |_| {}).await;
+    let all = count(&raw_samples(&collect(&whole, everything()).await.unwrap()));
+    // The compacted blocks have raw blocks of which one is missing here: they are read.
+    let missing = blocks.pop().unwrap();
+    let held: BTreeSet<ulid::Ulid> = blocks.into_iter().collect();
+    let (store, _cache, _) = store_over(raw.path(), |_| {}).await;
+    let but_one = held.clone();
+    store.leave_out(Arc::new(move || but_one.clone()));
+    let rest = count(&raw_samples(&collect(&store, everything()).await.unwrap()));
+    let block = BlockReader::open(&RealDisk, &raw.path().join(missing.to_string())).unwrap();
+    assert_eq!(rest as u64, block.meta().stats.num_samples);
+    assert!(rest > 0 && rest < all);
+    let (compacted, _cache, _) = store_over(done.path(), |_| {}).await;
+    compacted.leave_out(Arc::new(move || held.clone()));
+    let got = count(&raw_samples(&collect(&compacted, everything()).await.unwrap()));
+    assert!(got >= rest && got <= all);
+    let nothing_left: BTreeSet<ulid::Ulid> = std::fs::read_dir(raw.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    store.leave_out(Arc::new(move || nothing_left.clone()));
+    assert_eq!(
+        count(&raw_samples(&collect(&store, everything()).await.unwrap())),
+        rest,
+        "only the first call has an effect"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coarser_resolution_is_answered_where_there_is_one() {
     let Some(done) = unpack(DONE) else { return };
     let (store, _cache, _) = store_over(done.path(), |_| {}).await;

@@ -30,6 +30,10 @@ pub struct Load {
     pub seed: u64,
     /// Seconds the server is metered after the last answer.
     pub settle_s: u64,
+    /// Timestamp of the first round, Unix milliseconds; when none, such that the last round is now.
+    pub start_ms: Option<i64>,
+    /// Samples a request.
+    pub request_samples: usize,
 }
 
 /// Connections of every load.
@@ -68,6 +72,10 @@ impl Load {
         option("--pid", server.pid().to_string());
         option("--seed", self.seed.to_string());
         option("--settle", self.settle_s.to_string());
+        option("--request-samples", self.request_samples.to_string());
+        if let Some(start_ms) = self.start_ms {
+            option("--start-ms", start_ms.to_string());
+        }
         if let Some(rate) = self.rate {
             option("--rate", rate.to_string());
         }

@@ -1,11 +1,14 @@
 //! `cargo xtask bench NAME`: cairn beside its peers in one run, judged against the figures that were promised.
 //!
-//! Parts in order: `server` (programs) → `load` (the generator) → one module a bench → `row` (verdict and output).
+//! Parts in order: `server` (programs) on `folder`s → `load` (the generator) → one module a bench → `row` (verdict and
+//! output).
 //! Invariant: a figure counts only when the load was acked whole, every acked sample was found again by query, and the
 //! data lay on a real file system; anything else is *not measured*, with the reason.
 
+mod folder;
 mod ingest;
 mod load;
+mod query;
 mod row;
 mod server;
 
@@ -17,11 +20,16 @@ use crate::workspace;
 /// soon as it is known.
 struct Bench {
     name: &'static str,
+    /// Runs of which the median counts unless the command line says otherwise.
+    repeat: usize,
     rows: fn() -> Vec<&'static str>,
     run: fn(&Options, &mut dyn FnMut(row::Row)) -> Result<()>,
 }
 
-const BENCHES: &[Bench] = &[Bench { name: "ingest", rows: ingest::row_names, run: ingest::run }];
+const BENCHES: &[Bench] = &[
+    Bench { name: "ingest", repeat: 3, rows: ingest::row_names, run: ingest::run },
+    Bench { name: "query", repeat: 5, rows: query::row_names, run: query::run },
+];
 
 /// How a bench is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +62,7 @@ pub fn run(args: &[String]) -> Result<i32> {
     let Some(bench) = BENCHES.iter().find(|b| b.name == name) else {
         bail!("cannot run bench {name}: there are {}", names().join(", "));
     };
-    let options = parse(rest)?;
+    let options = parse(rest, bench.repeat)?;
     if let Some(only) = &options.only {
         let rows = (bench.rows)();
         if !rows.contains(&only.as_str()) {
@@ -85,8 +93,8 @@ fn names() -> Vec<&'static str> {
     BENCHES.iter().map(|b| b.name).collect()
 }
 
-fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { only: None, quick: false, repeat: 3, json: false };
+fn parse(args: &[String], repeat: usize) -> Result<Options> {
+    let mut options = Options { only: None, quick: false, repeat, json: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -115,12 +123,13 @@ mod tests {
     #[test]
     fn options_are_read_and_unknown_ones_refused() {
         let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let options = parse(&args("--only rw2-steady --repeat 5 --json")).unwrap();
+        let options = parse(&args("--only rw2-steady --repeat 5 --json"), 3).unwrap();
         assert_eq!((options.only.as_deref(), options.repeat, options.json), (Some("rw2-steady"), 5, true));
         assert!(options.wants("rw2-steady") && !options.wants("rw1-steady"));
-        assert_eq!(parse(&args("--quick --repeat 5")).unwrap().repeat, 1);
+        assert_eq!(parse(&args(""), 5).unwrap().repeat, 5);
+        assert_eq!(parse(&args("--quick --repeat 5"), 3).unwrap().repeat, 1);
         for bad in ["--repeat 0", "--repeat x", "--slow"] {
-            assert!(parse(&args(bad)).is_err(), "{bad}");
+            assert!(parse(&args(bad), 3).is_err(), "{bad}");
         }
     }
 }

@@ -90,12 +90,20 @@ impl Server {
     /// # Errors
     /// When it cannot be started or does not become ready.
     pub fn start(program: Program, data: &Path) -> Result<Self> {
+        Self::start_with(program, data, &[])
+    }
+
+    /// The same with more flags of the program's own.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(program: Program, data: &Path, flags: &[&str]) -> Result<Self> {
         fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
         let log_path = data.with_extension("log");
         let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
         let started = match program {
-            Program::Cairn => start_cairn(data, log),
-            peer => start_peer(peer, data, log),
+            Program::Cairn => start_cairn(data, log, flags),
+            peer => start_peer(peer, data, log, flags),
         };
         started.with_context(|| {
             format!(
@@ -138,7 +146,7 @@ impl Drop for Server {
     }
 }
 
-fn start_cairn(data: &Path, log: File) -> Result<Server> {
+fn start_cairn(data: &Path, log: File, flags: &[&str]) -> Result<Server> {
     let binary = workspace::target().join("release").join("cairn");
     let mut command = Command::new(&binary);
     command.arg("--data-dir").arg(data);
@@ -147,6 +155,7 @@ fn start_cairn(data: &Path, log: File) -> Result<Server> {
     }
     let begun = Instant::now();
     let mut child = command
+        .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -187,7 +196,7 @@ fn first_line(stdout: impl std::io::Read + Send + 'static) -> Result<String> {
     Ok(received.recv_timeout(READY_TIMEOUT)?)
 }
 
-fn start_peer(program: Program, data: &Path, log: File) -> Result<Server> {
+fn start_peer(program: Program, data: &Path, log: File, flags: &[&str]) -> Result<Server> {
     let binary = locate::find(program.name()).map_err(|e| anyhow!(e))?;
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
@@ -210,7 +219,7 @@ fn start_peer(program: Program, data: &Path, log: File) -> Result<Server> {
     }
     let begun = Instant::now();
     let errors = log.try_clone().context("cannot share the log file")?;
-    let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn()?;
+    let child = command.args(flags).stdin(Stdio::null()).stdout(log).stderr(errors).spawn()?;
     let mut server = Server {
         program,
         write_url: format!("http://{address}{}", program.write_path()),

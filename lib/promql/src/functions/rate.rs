@@ -60,30 +60,68 @@ pub struct Extent {
     pub increase: f64,
 }
 
+/// How far the samples of a range reach, and what follows from that alone. Where samples come regularly it is the same
+/// from window to window, so a sliding rate computes it once for many output points.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// From the first to the last sample, milliseconds.
+    sampled: f64,
+    /// How far the line is carried on before the first sample.
+    to_start: f64,
+    /// How far behind the last one.
+    to_end: f64,
+    /// The factor of a difference, unless the counter would be carried below zero.
+    factor: f64,
+}
+
+impl Reach {
+    /// Of a range whose first sample lies `before_ms` behind its start. There are two samples at least.
+    ///
+    /// Lengths are in milliseconds and compared by products, to save divisions.
+    #[inline]
+    pub fn of(
+        kind: RateKind,
+        range_ms: i64,
+        range_s: f64,
+        before_ms: i64,
+        sampled_ms: i64,
+        gaps: usize,
+    ) -> Self {
+        let sampled = sampled_ms as f64;
+        let edge = |distance: f64| {
+            if is_far(distance, sampled, gaps) { half_gap(sampled, gaps) } else { distance }
+        };
+        let to_start = edge(before_ms as f64);
+        let to_end = edge((range_ms - before_ms - sampled_ms) as f64);
+        let factor = scale(kind, range_s, sampled, to_start + to_end);
+        Reach { sampled, to_start, to_end, factor }
+    }
+
+    /// The factor that carries the difference `increase` to the edges of the range; for a rate also per second.
+    #[inline]
+    pub fn factor(&self, kind: RateKind, range_s: f64, first_value: f64, increase: f64) -> f64 {
+        // A counter that rose evenly was zero `sampled * first / increase` before its first sample.
+        let from_zero = self.sampled * first_value;
+        if kind.counter && increase > 0.0 && first_value >= 0.0 && from_zero < self.to_start * increase {
+            return scale(kind, range_s, self.sampled, from_zero / increase + self.to_end);
+        }
+        self.factor
+    }
+}
+
 /// The factor that carries a difference to the edges of its range; for a rate also per second. There are two
 /// samples at least.
-///
-/// Lengths are in milliseconds and compared by products: two divisions in all, as this is computed once an output
-/// point.
 #[inline]
 pub fn extrapolation_factor(kind: RateKind, edges: RangeEdges, e: Extent) -> f64 {
-    let sampled = (e.last_ms - e.first_ms) as f64;
-    let mut to_start = (e.first_ms - edges.start_ms) as f64;
-    if is_far(to_start, sampled, e.gaps) {
-        to_start = half_gap(sampled, e.gaps);
-    }
-    // A counter that rose evenly was zero `sampled * first / increase` before its first sample.
-    let from_zero = sampled * e.first_value;
-    if kind.counter && e.increase > 0.0 && e.first_value >= 0.0 && from_zero < to_start * e.increase {
-        to_start = from_zero / e.increase;
-    }
-    scale(kind, edges, sampled, to_start + to_end(edges, e, sampled))
+    let (before_ms, sampled_ms) = (e.first_ms - edges.start_ms, e.last_ms - e.first_ms);
+    let reach = Reach::of(kind, edges.end_ms - edges.start_ms, edges.range_s, before_ms, sampled_ms, e.gaps);
+    reach.factor(kind, edges.range_s, e.first_value, e.increase)
 }
 
 /// The factor when the counter is known to have been zero at `zero_ms`, inside the range.
 fn factor_from_zero(kind: RateKind, edges: RangeEdges, e: Extent, zero_ms: TimestampMs) -> f64 {
     let to_end = to_end(edges, e, (e.last_ms - e.first_ms) as f64);
-    scale(kind, edges, (e.last_ms - zero_ms) as f64, to_end)
+    scale(kind, edges.range_s, (e.last_ms - zero_ms) as f64, to_end)
 }
 
 /// How far the line is carried on behind the last sample.
@@ -105,9 +143,9 @@ fn half_gap(sampled: f64, gaps: usize) -> f64 {
 }
 
 #[inline]
-fn scale(kind: RateKind, edges: RangeEdges, sampled: f64, beyond: f64) -> f64 {
+fn scale(kind: RateKind, range_s: f64, sampled: f64, beyond: f64) -> f64 {
     let factor = if sampled == 0.0 { 1.0 } else { (sampled + beyond) / sampled };
-    if kind.per_second { factor / edges.range_s } else { factor }
+    if kind.per_second { factor / range_s } else { factor }
 }
 
 /// Whether the start timestamps say that the counter was reset between two samples.

@@ -14,7 +14,7 @@ use cairn_model::kahan::Kahan;
 
 use super::over_time::{mean, sum};
 use super::range_fn::RangeFn;
-use super::rate::{Extent, RangeEdges, RateKind, extrapolation_factor};
+use super::rate::{RateKind, Reach};
 
 /// The times at which windows end, and how far they reach back.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +123,9 @@ fn rate(
     }
     let range_s = windows.range_ms as f64 / 1000.0;
     let mut next_reset = 0;
+    // What the times of a window's samples alone decide; regular samples decide it alike for many windows.
+    let mut known = (i64::MIN, 0, 0);
+    let mut reach = Reach::of(kind, windows.range_ms, range_s, 0, windows.range_ms, 1);
     windows.each(t_ms, |k, from, to, end_ms| {
         *seen += (to - from) as u64;
         let last = to - 1;
@@ -136,15 +139,12 @@ fn rate(
         for r in resets[next_reset..].iter().map(|r| *r as usize).take_while(|r| *r <= last) {
             increase += values[r - 1];
         }
-        let edges = RangeEdges { start_ms: end_ms - windows.range_ms, end_ms, range_s };
-        let extent = Extent {
-            first_ms: t_ms[from],
-            last_ms: t_ms[last],
-            gaps: last - from,
-            first_value: values[from],
-            increase,
-        };
-        out[k] = increase * extrapolation_factor(kind, edges, extent);
+        let times = (t_ms[from] - (end_ms - windows.range_ms), t_ms[last] - t_ms[from], last - from);
+        if times != known {
+            known = times;
+            reach = Reach::of(kind, windows.range_ms, range_s, times.0, times.1, times.2);
+        }
+        out[k] = increase * reach.factor(kind, range_s, values[from], increase);
     });
 }
 

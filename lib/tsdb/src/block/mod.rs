@@ -9,6 +9,7 @@
 //! A corrupt block is set aside by name and never stops the others.
 
 pub mod aggr;
+mod answer;
 pub mod file;
 mod reader;
 pub mod segment;

@@ -12,7 +12,7 @@ use super::segment::{AGGR_ENCODING, Segments};
 use super::{BlockChunk, CHUNKS_DIR, INDEX_FILE, TOMBSTONES_FILE, aggr};
 use crate::chunkenc::{ChunkBuilder, ChunkDecoder, CutRule};
 use crate::error::TsdbError;
-use crate::index::{IndexReader, SeriesEntry};
+use crate::index::{ChunkMeta, IndexReader, SeriesEntry};
 use crate::meta::{BlockMeta, META_FILE};
 use crate::tombstones::{Interval, Tombstones};
 
@@ -107,7 +107,7 @@ impl BlockReader {
         let mut entry = SeriesEntry::default();
         Ok(references.into_iter().filter_map(move |reference| {
             let read = self.index.series(reference, &mut entry);
-            match read.and_then(|()| self.chunks_of(reference, &entry, min_ms, max_ms)) {
+            match read.and_then(|()| self.chunks_of(reference, &entry.chunks, min_ms, max_ms)) {
                 Ok(chunks) if chunks.is_empty() => None,
                 Ok(chunks) => Some(Ok(BlockSeries { labels: entry.labels().to_labels(), chunks })),
                 Err(e) => Some(Err(e)),
@@ -115,20 +115,20 @@ impl BlockReader {
         }))
     }
 
-    /// The chunks of a series that overlap `min_ms ..= max_ms`, without deleted samples.
+    /// The chunks of a series, of those at `metas`, that overlap `min_ms ..= max_ms`, without deleted samples.
     ///
     /// # Errors
     /// [`TsdbError::Corrupt`] naming segment and offset.
     pub fn chunks_of(
         &self,
         reference: u32,
-        entry: &SeriesEntry,
+        metas: &[ChunkMeta],
         min_ms: TimestampMs,
         max_ms: TimestampMs,
     ) -> Result<Vec<BlockChunk>, TsdbError> {
         let deleted = self.tombstones.of(u64::from(reference));
         let mut out = Vec::new();
-        for meta in entry.chunks.iter().filter(|c| c.overlaps(min_ms, max_ms)) {
+        for meta in metas.iter().filter(|c| c.overlaps(min_ms, max_ms)) {
             let touched = |i: &&Interval| i.min_ms <= meta.max_ms && meta.min_ms <= i.max_ms;
             let touching: Vec<Interval> = deleted.iter().filter(touched).copied().collect();
             if touching.iter().any(|i| i.contains(meta.min_ms) && i.contains(meta.max_ms)) {

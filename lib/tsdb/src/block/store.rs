@@ -1,16 +1,20 @@
 //! The local blocks of a node as one [`StoreApi`].
 //!
 //! [`BlockStore::reload`] takes in folders that appeared and drops those that went. A read prunes by time, tenant
-//! and external labels, selects in every block, and merges the blocks' series by labels, batch by batch.
+//! and external labels, selects in every block, and merges the blocks' series by labels, batch by batch
+//! ([`super::answer`]).
 //!
-//! Invariant: a block that is not sound is set aside, counted and named; the others go on answering, and
-//! [`StoreApi::gaps`] says what the answer lacks. A block that the *disk* would not give is tried again at every read.
+//! A block that was shipped has a copy elsewhere ([`BlockStore::note_copy`]). Who reads there leaves out
+//! [`BlockStore::copies`], so that no sample is read twice; he must ask this store first.
+//!
+//! Invariant: a block that is not sound is set aside, counted and named; the others go on answering. An answer that
+//! lost a block which others left out says so, and [`StoreApi::gaps`] names what is set aside and has no copy. A block
+//! that the *disk* would not give is tried again at every read.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use cairn_model::external::ExternalLabels;
@@ -21,14 +25,15 @@ use cairn_model::tenant::{TENANT_LABEL, TenantScope};
 use cairn_model::{Labels, Matcher};
 use cairn_runtime::{CpuPool, Disk, Metrics, Runtime};
 use futures::StreamExt;
+use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use prometheus::IntGauge;
 use tracing::{error, info, warn};
 use ulid::Ulid;
 
 use super::BlockReader;
+use super::answer::{Cursor, Merge};
 use crate::error::TsdbError;
-use crate::index::SeriesEntry;
 use crate::meta::BlockMeta;
 
 /// Series a batch of an answer.
@@ -73,9 +78,20 @@ struct State {
     quarantined: BTreeMap<Ulid, Quarantined>,
 }
 
-struct OpenBlock {
-    reader: BlockReader,
-    external: ExternalLabels,
+/// A block that answers.
+pub(super) struct OpenBlock {
+    pub(super) reader: BlockReader,
+    pub(super) external: ExternalLabels,
+    /// The name that its copy has in another store.
+    copy: OnceLock<Ulid>,
+}
+
+impl OpenBlock {
+    /// What an answer says that had to do without the block, when whoever has its copy was told to leave it out.
+    pub(super) fn loss(&self, reason: String) -> Option<StoreError> {
+        let object = format!("local block {}", self.reader.meta().ulid);
+        self.copy.get().map(|_| StoreError::Read { object, reason })
+    }
 }
 
 /// A block that was set aside.
@@ -87,6 +103,8 @@ pub struct Quarantined {
     pub reason: String,
     /// Whether the disk failed rather than the block: it may be sound.
     pub unread: bool,
+    /// Whether another store has a copy, and answers from it.
+    pub copied: bool,
 }
 
 impl BlockStore {
@@ -142,7 +160,7 @@ impl BlockStore {
             match BlockReader::open(&*self.disk, &self.dir.join(ulid.to_string())) {
                 Ok(reader) => {
                     let external = ExternalLabels::new(reader.meta().external_labels());
-                    opened.push((*ulid, Arc::new(OpenBlock { reader, external })));
+                    opened.push((*ulid, Arc::new(OpenBlock { reader, external, copy: OnceLock::new() })));
                 }
                 Err(e) => broken.push((*ulid, e)),
             }
@@ -192,14 +210,32 @@ impl BlockStore {
         state.blocks.values().map(|b| b.reader.size_bytes()).sum()
     }
 
-    fn quarantine(&self, ulid: Ulid, e: &TsdbError) {
+    /// The block `ulid` lies under the name `copy` in another store too.
+    pub fn note_copy(&self, ulid: Ulid, copy: Ulid) {
+        let mut state = self.state.write();
+        if let Some(block) = state.blocks.get(&ulid) {
+            // Shipping is repeatable; the first copy stays one.
+            let _ = block.copy.set(copy);
+        }
+        if let Some(aside) = state.quarantined.get_mut(&ulid) {
+            aside.copied = true;
+        }
+    }
+
+    /// The copies of the blocks that answer now: a request that this store was given before is answered from all of
+    /// them.
+    pub fn copies(&self) -> BTreeSet<Ulid> {
+        self.state.read().blocks.values().filter_map(|b| b.copy.get().copied()).collect()
+    }
+
+    pub(super) fn quarantine(&self, ulid: Ulid, e: &TsdbError) {
         let (folder, reason) = (self.dir.join(ulid.to_string()), e.to_string());
         let unread = is_of_the_disk(e);
         let mut state = self.state.write();
-        state.blocks.remove(&ulid);
+        let copied = state.blocks.remove(&ulid).is_some_and(|b| b.copy.get().is_some());
         if !state.quarantined.contains_key(&ulid) {
             error!(block = %ulid, folder = %folder.display(), reason, unread, "block set aside: its data is not answered from here");
-            state.quarantined.insert(ulid, Quarantined { folder, reason, unread });
+            state.quarantined.insert(ulid, Quarantined { folder, reason, unread, copied });
         }
         drop(state);
         self.show();
@@ -259,136 +295,30 @@ impl BlockStore {
         self.cpu.run(f).await.map_err(failed)
     }
 
-    /// Asks every relevant block; one that is not sound is set aside and left out.
+    /// Asks every relevant block; one that is not sound is set aside and left out, with a warning where nobody else
+    /// answers for it.
     fn ask<T>(
         &self,
         blocks: &[(Arc<OpenBlock>, Vec<Matcher>)],
         mut question: impl FnMut(&Arc<OpenBlock>, &[Matcher]) -> Result<T, TsdbError>,
-    ) -> Vec<(Arc<OpenBlock>, T)> {
-        let mut answers = Vec::with_capacity(blocks.len());
+    ) -> (Vec<(Arc<OpenBlock>, T)>, Vec<String>) {
+        let (mut answers, mut warnings) = (Vec::with_capacity(blocks.len()), Vec::new());
         for (block, matchers) in blocks {
             match question(block, matchers) {
                 Ok(answer) => answers.push((block.clone(), answer)),
-                Err(e) => self.quarantine(block.reader.meta().ulid, &e),
+                Err(e) => {
+                    self.quarantine(block.reader.meta().ulid, &e);
+                    warnings.extend(block.loss(e.to_string()).map(|loss| loss.to_string()));
+                }
             }
         }
-        answers
+        (answers, warnings)
     }
 }
 
 /// Whether the error says nothing of the block's own bytes. A file that is not there does.
 fn is_of_the_disk(e: &TsdbError) -> bool {
     matches!(e, TsdbError::Io { source, .. } if source.kind() != std::io::ErrorKind::NotFound)
-}
-
-/// One block's part of an answer: its series in order of labels, external labels included.
-struct Cursor {
-    block: Arc<OpenBlock>,
-    series: std::iter::Peekable<std::vec::IntoIter<(Labels, u32)>>,
-}
-
-impl Cursor {
-    /// The series of `block`, sorted: merging external labels may change their order.
-    fn open(
-        block: &Arc<OpenBlock>,
-        matchers: &[Matcher],
-        request: &SeriesRequest,
-    ) -> Result<Self, TsdbError> {
-        let index = block.reader.index();
-        let mut entry = SeriesEntry::default();
-        let mut series = Vec::new();
-        for reference in index.select(matchers)? {
-            index.series(reference, &mut entry)?;
-            if entry.chunks.iter().any(|c| c.overlaps(request.min_ms, request.max_ms)) {
-                series.push((block.external.merge(entry.labels()), reference));
-            }
-        }
-        series.sort();
-        Ok(Cursor { block: block.clone(), series: series.into_iter().peekable() })
-    }
-
-    fn read(&self, labels: Labels, reference: u32, request: &SeriesRequest) -> Result<Series, TsdbError> {
-        let mut series = Series { labels, chunks: Vec::new() };
-        let reader = &self.block.reader;
-        let mut entry = SeriesEntry::default();
-        reader.index().series(reference, &mut entry)?;
-        for chunk in reader.chunks_of(reference, &entry, request.min_ms, request.max_ms)? {
-            series.chunks.push(reader.to_aggr(&chunk)?);
-        }
-        Ok(series)
-    }
-}
-
-/// Merges the cursors' series, one entry a label set.
-struct Merge {
-    store: BlockStore,
-    request: SeriesRequest,
-    cursors: Vec<Option<Cursor>>,
-    heap: BinaryHeap<Reverse<(Labels, usize)>>,
-    given: usize,
-}
-
-impl Merge {
-    fn new(store: BlockStore, request: SeriesRequest, cursors: Vec<Cursor>) -> Self {
-        let cursors: Vec<Option<Cursor>> = cursors.into_iter().map(Some).collect();
-        let mut merge = Merge { store, request, cursors, heap: BinaryHeap::new(), given: 0 };
-        (0..merge.cursors.len()).for_each(|i| merge.refill(i));
-        merge
-    }
-
-    fn refill(&mut self, i: usize) {
-        if let Some((labels, _)) = self.cursors[i].as_mut().and_then(|c| c.series.peek()) {
-            self.heap.push(Reverse((labels.clone(), i)));
-        }
-    }
-
-    /// The next series of all blocks; `None` at the end.
-    fn next_series(&mut self) -> Option<Series> {
-        loop {
-            if self.request.limit > 0 && self.given == self.request.limit {
-                return None;
-            }
-            let mut merged: Option<Series> = None;
-            while let Some(Reverse((labels, i))) = self.heap.peek() {
-                let i = *i;
-                if merged.as_ref().is_some_and(|m| m.labels != *labels) {
-                    break;
-                }
-                self.heap.pop();
-                match self.read_from(i) {
-                    Some(series) if merged.is_none() => merged = Some(series),
-                    Some(mut series) => {
-                        merged.as_mut().expect("checked above").chunks.append(&mut series.chunks)
-                    }
-                    None => {}
-                }
-                self.refill(i);
-            }
-            let mut series = merged?;
-            series.chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
-            // Everything of it in range may be deleted.
-            if self.request.skip_chunks || !series.chunks.is_empty() {
-                self.given += 1;
-                return Some(series);
-            }
-        }
-    }
-
-    fn read_from(&mut self, i: usize) -> Option<Series> {
-        let cursor = self.cursors[i].as_mut()?;
-        let (labels, reference) = cursor.series.next()?;
-        if self.request.skip_chunks {
-            return Some(Series { labels, chunks: Vec::new() });
-        }
-        match cursor.read(labels.clone(), reference, &self.request) {
-            Ok(series) => Some(series),
-            Err(e) => {
-                self.store.quarantine(cursor.block.reader.meta().ulid, &e);
-                self.cursors[i] = None;
-                Some(Series { labels, chunks: Vec::new() })
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -411,7 +341,12 @@ impl StoreApi for BlockStore {
 
     fn gaps(&self) -> Vec<String> {
         let state = self.state.read();
-        state.quarantined.values().map(|q| format!("block set aside: {}", q.reason)).collect()
+        state
+            .quarantined
+            .values()
+            .filter(|q| !q.copied)
+            .map(|q| format!("block set aside: {}", q.reason))
+            .collect()
     }
 
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
@@ -420,23 +355,36 @@ impl StoreApi for BlockStore {
         if blocks.is_empty() {
             return Ok(futures::stream::empty().boxed());
         }
-        let store = self.clone();
-        let open = move || {
-            let cursors = store.ask(&blocks, |b, matchers| Cursor::open(b, matchers, &request));
-            let cursors = cursors.into_iter().map(|(_, cursor)| cursor).collect();
-            Merge::new(store, request, cursors)
-        };
-        let merge = self.compute(open).await?;
+        let request = Arc::new(request);
+        let opened = blocks.into_iter().map(|(block, matchers)| {
+            let request = request.clone();
+            self.compute(move || {
+                let cursor = Cursor::open(&block, &matchers, &request);
+                (block, cursor)
+            })
+        });
+        let (mut cursors, mut lost) = (Vec::new(), Vec::new());
+        for opened in join_all(opened).await {
+            match opened? {
+                (_, Ok(cursor)) => cursors.push(cursor),
+                (block, Err(e)) => {
+                    self.quarantine(block.reader.meta().ulid, &e);
+                    lost.extend(block.loss(e.to_string()));
+                }
+            }
+        }
+        let merge = Merge::new(self.clone(), request, cursors, lost);
         let batches = futures::stream::unfold(Some(merge), |merge| async move {
             let mut merge = merge?;
-            let store = merge.store.clone();
+            let store = merge.store().clone();
             let next_batch = move || {
-                let batch: Vec<Series> =
-                    std::iter::from_fn(|| merge.next_series()).take(BATCH_SERIES).collect();
+                let batch: Vec<Series> = merge.by_ref().take(BATCH_SERIES).collect();
                 (batch, merge)
             };
             match store.compute(next_batch).await {
-                Ok((batch, _)) if batch.is_empty() => None,
+                Ok((batch, mut merge)) if batch.is_empty() => {
+                    merge.next_loss().map(|e| (Err(e), Some(merge)))
+                }
                 Ok((batch, merge)) => Some((Ok(batch), Some(merge))),
                 Err(e) => Some((Err(e), None)),
             }
@@ -448,7 +396,8 @@ impl StoreApi for BlockStore {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
         let store = self.clone();
         self.compute(move || {
-            let answers = store.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
+            let (answers, warnings) =
+                store.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
             let mut names = BTreeSet::new();
             for (block, of_block) in answers {
                 if !of_block.is_empty() {
@@ -456,7 +405,7 @@ impl StoreApi for BlockStore {
                 }
                 names.extend(of_block);
             }
-            limited(names, request.limit)
+            limited(names, warnings, request.limit)
         })
         .await
     }
@@ -465,21 +414,23 @@ impl StoreApi for BlockStore {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
         let (store, name) = (self.clone(), name.to_owned());
         self.compute(move || {
-            let answers = store.ask(&blocks, |b, matchers| match b.external.labels().get(&name) {
-                // An external label has its one value wherever the block has a matching series.
-                Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
-                    Ok(vec![value.to_owned()])
-                }
-                Some(_) => Ok(Vec::new()),
-                None => b.reader.index().label_values(&name, matchers),
-            });
-            limited(answers.into_iter().flat_map(|(_, values)| values).collect(), request.limit)
+            let (answers, warnings) =
+                store.ask(&blocks, |b, matchers| match b.external.labels().get(&name) {
+                    // An external label has its one value wherever the block has a matching series.
+                    Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
+                        Ok(vec![value.to_owned()])
+                    }
+                    Some(_) => Ok(Vec::new()),
+                    None => b.reader.index().label_values(&name, matchers),
+                });
+            let values = answers.into_iter().flat_map(|(_, values)| values).collect();
+            limited(values, warnings, request.limit)
         })
         .await
     }
 }
 
-fn limited(values: BTreeSet<String>, limit: usize) -> Names {
+fn limited(values: BTreeSet<String>, warnings: Vec<String>, limit: usize) -> Names {
     let limit = if limit == 0 { usize::MAX } else { limit };
-    Names { values: values.into_iter().take(limit).collect(), warnings: Vec::new() }
+    Names { values: values.into_iter().take(limit).collect(), warnings }
 }

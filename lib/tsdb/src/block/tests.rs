@@ -310,3 +310,28 @@ async fn a_corrupt_block_is_set_aside_and_the_others_answer() {
     store.reload().unwrap();
     assert_eq!(store.quarantined().len(), 1);
 }
+
+#[tokio::test]
+async fn an_answer_that_lost_a_block_whose_copy_others_left_out_says_so() {
+    let disk = MemDisk::new();
+    for n in 1..=2u128 {
+        let series = [(labels(&[("n", &n.to_string())]), vec![chunk(&[1, 2], 1.0)])];
+        write(&disk, tenant_meta(n, "acme"), &series, 1 << 20).unwrap();
+    }
+    let file = disk.open(&folder(ulid(2)).join("chunks/000001"), OpenHow::Write).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 12).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 12).unwrap();
+    let store = open_store(&disk);
+    store.note_copy(ulid(1), ulid(11));
+    store.note_copy(ulid(2), ulid(12));
+    assert_eq!(store.copies(), [ulid(11), ulid(12)].into());
+    let stream = store.series(SeriesRequest::new(0, 1000, vec![])).await.unwrap();
+    let answer: Vec<_> = futures::StreamExt::collect(stream).await;
+    let (good, bad): (Vec<_>, Vec<_>) = answer.into_iter().partition(Result::is_ok);
+    let good: Vec<Series> = good.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(names(&good), [r#"{n="1", region="eu", tenant_id="acme"}"#]);
+    let error = bad.into_iter().next().unwrap().unwrap_err().to_string();
+    assert!(error.contains(&format!("local block {}", ulid(2))), "{error}");
+    assert_eq!(store.copies(), [ulid(11)].into(), "from now on its copy is read");
+}

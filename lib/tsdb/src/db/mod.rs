@@ -152,7 +152,7 @@ impl Db {
 
     /// The head for readers.
     pub fn head_store(&self) -> Arc<dyn StoreApi> {
-        Arc::new(HeadStore::new(self.head.clone()))
+        Arc::new(HeadStore::new(self.head.clone(), self.runtime.cpu.clone()))
     }
 
     /// The local blocks.

@@ -15,7 +15,7 @@ use cairn_model::{AggrChunk, ChunkData, Encoding, TimestampMs, Value};
 use super::chunks::window_of;
 use super::pairs::PairId;
 use super::partition::Partition;
-use super::series::{Cold, Hot, NO_WINDOW, WindowNo};
+use super::series::{Cold, HAS_EXTRA, Hot, NO_WINDOW, WindowNo};
 use super::side::Generations;
 use super::sorting::Picked;
 use super::starts::Starts;
@@ -93,7 +93,9 @@ impl Partition {
         let Some((hot, cold)) = self.slab.get(slot) else { return false };
         let before = out.pieces.len();
         let overlaps = |a: TimestampMs, b: TimestampMs| a <= max_ms && b >= min_ms;
-        self.gather_full(cold, (min_ms, max_ms), out);
+        if !self.is_in_open_chunk(hot, cold, min_ms) {
+            self.gather_full(cold, (min_ms, max_ms), out);
+        }
         self.gather_open(hot, cold, &overlaps, out);
         if let Some(extra) = self.extra(slot) {
             if let Some(open) = &extra.histogram
@@ -145,6 +147,15 @@ impl Partition {
         let mut any = false;
         self.walk_full(cold, (min_ms, max_ms), |_| any = true);
         any
+    }
+
+    /// Whether everything from `min_ms` on is younger than the full chunks: main chunks rise, so what begins in the open
+    /// one needs no look at their headers, which are a cache miss a series. Series with extras have other chunks.
+    fn is_in_open_chunk(&self, hot: &Hot, cold: &Cold, min_ms: TimestampMs) -> bool {
+        hot.window != NO_WINDOW
+            && hot.encoded > 0
+            && hot.flags & HAS_EXTRA == 0
+            && min_ms >= self.start_ms(hot.window) + i64::from(cold.first_dt)
     }
 
     fn first_dt(&self, hot: &Hot, cold: &Cold) -> u32 {

@@ -43,10 +43,11 @@ const KEY_RANKS: usize = 8;
 /// `stable` says that pair numbers had one meaning while the series were picked; else labels are compared as text.
 pub fn sort_into(picked: &[Picked], external: &ExternalLabels, stable: bool, out: &mut Vec<Selected>) {
     let start = out.len();
-    let select = |partition: usize, at: usize| {
+    let mut buffer = Vec::new();
+    let mut select = |partition: usize, at: usize| {
         let (slot, text, _) = &picked[partition].series[at];
         let own = LabelsRef::from_canonical(&picked[partition].text[text.clone()]);
-        Selected { labels: external.merge(own), partition: partition as u8, slot: *slot }
+        Selected { labels: external.merge_with(own, &mut buffer), partition: partition as u8, slot: *slot }
     };
     out.reserve(picked.iter().map(|p| p.series.len()).sum());
     let ranks = if stable { Ranks::of(picked, external) } else { None };

@@ -17,6 +17,7 @@ use cairn_model::storage::{
 };
 use cairn_model::tenant::TenantScope;
 use cairn_model::{Labels, Matcher, TimestampMs};
+use cairn_runtime::CpuPool;
 use futures::StreamExt;
 
 use super::read::Gathered;
@@ -26,18 +27,31 @@ use super::state::Head;
 use super::tenant::Tenant;
 
 /// Series of a batch of an answer.
-const BATCH_SERIES: usize = 256;
+const BATCH_SERIES: usize = 1024;
+/// Series that are looked at under one lock.
+const SLICE_SERIES: usize = 256;
 
 /// Reads the head.
 #[derive(Clone)]
 pub struct HeadStore {
     head: Arc<Head>,
+    cpu: CpuPool,
 }
 
 impl HeadStore {
-    /// Reads `head`.
-    pub fn new(head: Arc<Head>) -> Self {
-        HeadStore { head }
+    /// Reads `head` on the threads of `cpu`.
+    pub fn new(head: Arc<Head>, cpu: CpuPool) -> Self {
+        HeadStore { head, cpu }
+    }
+
+    /// Runs `f` on the pool.
+    async fn compute<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&HeadStore) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        let done = self.cpu.run(move || f(&store)).await;
+        done.map_err(|e| StoreError::Read { object: "head".to_owned(), reason: e.to_string() })
     }
 
     fn select(
@@ -57,7 +71,7 @@ impl HeadStore {
                     (slots, partition.sweeps())
                 };
                 let mut picked = Picked::default();
-                for slice in slots.chunks(BATCH_SERIES) {
+                for slice in slots.chunks(SLICE_SERIES) {
                     let partition = partition.read();
                     stable &= partition.sweeps() == sweeps;
                     for &slot in slice.iter().filter(|slot| partition.has_data(**slot, range)) {
@@ -75,6 +89,18 @@ impl HeadStore {
         selected
     }
 
+    fn answer(
+        &self,
+        batch: Vec<Selected>,
+        range: (TimestampMs, TimestampMs),
+        skip_chunks: bool,
+    ) -> Vec<Series> {
+        if !skip_chunks {
+            return self.gather(batch, range);
+        }
+        batch.into_iter().map(|s| Series { labels: s.labels, chunks: Vec::new() }).collect()
+    }
+
     fn gather(&self, batch: Vec<Selected>, range: (TimestampMs, TimestampMs)) -> Vec<Series> {
         let mut by_partition: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
         for (i, s) in batch.iter().enumerate() {
@@ -82,16 +108,18 @@ impl HeadStore {
         }
         let mut chunks: Vec<Vec<_>> = batch.iter().map(|_| Vec::new()).collect();
         for (index, of_partition) in by_partition {
-            let mut gathered = Gathered::default();
-            {
-                let partition = self.head.partitions[usize::from(index)].read();
-                for &i in &of_partition {
-                    partition.gather(batch[i].slot, range, &mut gathered);
-                    gathered.end_series();
+            for slice in of_partition.chunks(SLICE_SERIES) {
+                let mut gathered = Gathered::default();
+                {
+                    let partition = self.head.partitions[usize::from(index)].read();
+                    for &i in slice {
+                        partition.gather(batch[i].slot, range, &mut gathered);
+                        gathered.end_series();
+                    }
                 }
-            }
-            for (i, found) in of_partition.into_iter().zip(gathered.finish()) {
-                chunks[i] = found;
+                for (i, found) in slice.iter().zip(gathered.finish()) {
+                    chunks[*i] = found;
+                }
             }
         }
         let all = batch.into_iter().zip(chunks);
@@ -134,10 +162,58 @@ impl HeadStore {
         found
     }
 
-    /// Whether a request covers everything in the head, so that no series needs to be looked at.
-    fn covers_all(&self, request: &LabelsRequest) -> bool {
+    /// The same among the series that match and have samples in the range.
+    fn pairs_of_matching(&self, request: &LabelsRequest, name: Option<&str>) -> BTreeSet<String> {
+        let range = (request.min_ms, request.max_ms);
+        let mut found = BTreeSet::new();
+        self.each_tenant(&request.tenants, |tenant| {
+            let Some(rest) = tenant.external.narrow(&request.matchers) else { return };
+            let external = tenant.external.labels();
+            let mut any = false;
+            for partition in &self.head.partitions {
+                let slots = partition.read().tenant(tenant.number).map(|t| select(t, &rest));
+                for slice in slots.unwrap_or_default().chunks(SLICE_SERIES) {
+                    let partition = partition.read();
+                    let Some(index) = partition.tenant(tenant.number) else { continue };
+                    let mut pairs = BTreeSet::new();
+                    for slot in slice.iter().filter(|slot| partition.has_data(**slot, range)) {
+                        any = true;
+                        pairs.extend(partition.pairs_of(*slot));
+                    }
+                    for (n, value) in pairs.into_iter().map(|pair| index.pairs.text(pair)) {
+                        let wanted = match name {
+                            None => n,
+                            Some(name) if name == n && external.get(n).is_none() => value,
+                            Some(_) => continue,
+                        };
+                        if !found.contains(wanted) {
+                            found.insert(wanted.to_owned());
+                        }
+                    }
+                }
+            }
+            if any {
+                match name {
+                    None => found.extend(external.iter().map(|(n, _)| n.to_owned())),
+                    Some(name) => found.extend(external.get(name).map(str::to_owned)),
+                }
+            }
+        });
+        found
+    }
+
+    /// Label names, or values of a name. Without matchers the label index answers for the whole head, as a block's does
+    /// for the whole block: looking at every series for the exact range would cost a thousand times as much.
+    fn names(&self, request: &LabelsRequest, name: Option<&str>) -> Names {
         let info = self.info();
-        request.matchers.is_empty() && request.min_ms <= info.min_ms && request.max_ms >= info.max_ms
+        let found = if request.max_ms < info.min_ms || request.min_ms > info.max_ms {
+            BTreeSet::new()
+        } else if request.matchers.is_empty() {
+            self.pairs_of_all(request, name)
+        } else {
+            self.pairs_of_matching(request, name)
+        };
+        limited(found, request.limit)
     }
 }
 
@@ -166,60 +242,43 @@ impl StoreApi for HeadStore {
     }
 
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+        // From here on nothing is released that the read has not seen, however long it waits for the pool.
         let reading = self.head.begin_read();
-        let range = (request.min_ms, request.max_ms);
-        let mut selected = self.select(&request.tenants, &request.matchers, range);
-        if request.limit > 0 {
-            selected.truncate(request.limit);
-        }
-        let (store, skip_chunks) = (self.clone(), request.skip_chunks);
-        let rest = selected.into_iter();
-        let batches = futures::stream::unfold((rest, reading), move |(mut rest, reading)| {
-            let store = store.clone();
-            async move {
-                let batch: Vec<Selected> = rest.by_ref().take(BATCH_SERIES).collect();
-                if batch.is_empty() {
-                    return None;
-                }
-                let series = if skip_chunks {
-                    batch.into_iter().map(|s| Series { labels: s.labels, chunks: Vec::new() }).collect()
-                } else {
-                    store.gather(batch, range)
-                };
-                Some((Ok(series), (rest, reading)))
+        let (range, skip_chunks) = ((request.min_ms, request.max_ms), request.skip_chunks);
+        // The first batch comes with the selection: most answers are one batch.
+        let first = self.compute(move |store| {
+            let mut selected = store.select(&request.tenants, &request.matchers, range);
+            if request.limit > 0 {
+                selected.truncate(request.limit);
             }
+            let rest = selected.split_off(BATCH_SERIES.min(selected.len()));
+            (store.answer(selected, range, skip_chunks), rest)
         });
-        Ok(batches.boxed())
+        let (first, rest) = first.await?;
+        let mut rest = rest.into_iter();
+        let batches = std::iter::from_fn(move || {
+            let batch: Vec<Selected> = rest.by_ref().take(BATCH_SERIES).collect();
+            (!batch.is_empty()).then_some(batch)
+        });
+        let (store, at_once) = (self.clone(), self.cpu.parallelism());
+        let answer = move |batch: Vec<Selected>| {
+            let (store, reading) = (store.clone(), reading.clone());
+            async move {
+                let series = store.compute(move |store| store.answer(batch, range, skip_chunks)).await;
+                drop(reading);
+                series
+            }
+        };
+        let others = futures::stream::iter(batches).map(answer).buffered(at_once);
+        Ok(futures::stream::iter([Ok(first)]).chain(others).boxed())
     }
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
-        if self.covers_all(&request) {
-            return Ok(limited(self.pairs_of_all(&request, None), request.limit));
-        }
-        let mut names = BTreeSet::new();
-        for s in self.select(&request.tenants, &request.matchers, (request.min_ms, request.max_ms)) {
-            for (n, _) in s.labels.iter() {
-                if !names.contains(n) {
-                    names.insert(n.to_owned());
-                }
-            }
-        }
-        Ok(limited(names, request.limit))
+        Ok(self.names(&request, None))
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
-        if self.covers_all(&request) {
-            return Ok(limited(self.pairs_of_all(&request, Some(name)), request.limit));
-        }
-        let mut values = BTreeSet::new();
-        for s in self.select(&request.tenants, &request.matchers, (request.min_ms, request.max_ms)) {
-            if let Some(v) = s.labels.get(name)
-                && !values.contains(v)
-            {
-                values.insert(v.to_owned());
-            }
-        }
-        Ok(limited(values, request.limit))
+        Ok(self.names(&request, Some(name)))
     }
 
     async fn exemplars(

@@ -19,7 +19,7 @@ mod writer;
 
 pub use postings_table::PostingsTable;
 pub use reader::IndexReader;
-pub use series::{ChunkMeta, SeriesEntry};
+pub use series::{ChunkMeta, KnownSymbols, SeriesEntry};
 pub use symbols::Symbols;
 pub use toc::Toc;
 pub use writer::{IndexWriter, SymbolSet};

@@ -5,7 +5,7 @@ use cairn_model::Matcher;
 
 use super::postings::{PostingsRef, union};
 use super::select::select;
-use super::series::SeriesEntry;
+use super::series::{KnownSymbols, SeriesEntry};
 use super::{ALL_POSTINGS, PostingsTable, SERIES_ALIGN, Symbols, Toc};
 use crate::chunkenc::Malformed;
 use crate::error::TsdbError;
@@ -64,12 +64,30 @@ impl IndexReader {
     /// # Errors
     /// [`TsdbError::Corrupt`] when there is no sound series at that place.
     pub fn series(&self, reference: u32, entry: &mut SeriesEntry) -> Result<(), TsdbError> {
+        let at = self.place_of(reference)?;
+        entry.read(&self.bytes, at, &self.symbols).map_err(|m| self.corrupt(m))
+    }
+
+    /// The same for one of many series, with the symbols that those before it had.
+    ///
+    /// # Errors
+    /// As [`IndexReader::series`].
+    pub fn next_series<'i>(
+        &'i self,
+        reference: u32,
+        entry: &mut SeriesEntry,
+        known: &mut KnownSymbols<'i>,
+    ) -> Result<(), TsdbError> {
+        let at = self.place_of(reference)?;
+        entry.read_known(&self.bytes, at, &self.symbols, known).map_err(|m| self.corrupt(m))
+    }
+
+    fn place_of(&self, reference: u32) -> Result<usize, TsdbError> {
         let offset = u64::from(reference) * SERIES_ALIGN;
         if offset < self.toc.series || offset >= self.toc.label_indices {
             return Err(TsdbError::corrupt(&self.object, offset, "series reference outside the series"));
         }
-        let at = usize::try_from(offset).unwrap_or(usize::MAX);
-        entry.read(&self.bytes, at, &self.symbols).map_err(|m| self.corrupt(m))
+        Ok(usize::try_from(offset).unwrap_or(usize::MAX))
     }
 
     /// The list of a label pair, if it is there.

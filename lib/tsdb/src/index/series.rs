@@ -2,6 +2,7 @@
 
 use cairn_model::labels::write_label;
 use cairn_model::{LabelsRef, TimestampMs};
+use hashbrown::HashMap;
 
 use super::Symbols;
 use crate::chunkenc::Malformed;
@@ -48,17 +49,44 @@ impl SeriesEntry {
     /// # Errors
     /// [`Malformed`] with positions in `file`: checksum, symbols, order of labels, or order of chunks.
     pub fn read(&mut self, file: &[u8], at: usize, symbols: &Symbols) -> Result<(), Malformed> {
-        let body = entry_body(file, at)?;
-        let mut d = Decbuf::new(body.0);
-        self.read_body(&mut d, symbols).map_err(|m| m.shifted(body.1))
+        self.read_with(file, at, |name, value| Ok((symbols.get(name)?, symbols.get(value)?)))
     }
 
-    fn read_body(&mut self, d: &mut Decbuf<'_>, symbols: &Symbols) -> Result<(), Malformed> {
+    /// The same, where series after series is read: label texts that came before are not looked up again.
+    ///
+    /// # Errors
+    /// As [`SeriesEntry::read`].
+    pub fn read_known<'f>(
+        &mut self,
+        file: &[u8],
+        at: usize,
+        symbols: &'f Symbols,
+        known: &mut KnownSymbols<'f>,
+    ) -> Result<(), Malformed> {
+        self.read_with(file, at, |name, value| Ok((known.get(name, symbols)?, known.get(value, symbols)?)))
+    }
+
+    fn read_with<'f>(
+        &mut self,
+        file: &[u8],
+        at: usize,
+        mut texts: impl FnMut(u32, u32) -> Result<(&'f str, &'f str), Malformed>,
+    ) -> Result<(), Malformed> {
+        let body = entry_body(file, at)?;
+        let mut d = Decbuf::new(body.0);
+        self.read_body(&mut d, &mut texts).map_err(|m| m.shifted(body.1))
+    }
+
+    fn read_body<'f>(
+        &mut self,
+        d: &mut Decbuf<'_>,
+        texts: &mut impl FnMut(u32, u32) -> Result<(&'f str, &'f str), Malformed>,
+    ) -> Result<(), Malformed> {
         self.label_bytes.clear();
         self.chunks.clear();
         let mut name_before = "";
         for_each_label(d, |name, value, at| {
-            let (name, value) = (symbols.get(name)?, symbols.get(value)?);
+            let (name, value) = texts(name, value)?;
             if name <= name_before || value.is_empty() {
                 return Err(Malformed { what: "labels out of order, repeated or empty", at });
             }
@@ -71,6 +99,22 @@ impl SeriesEntry {
             return Err(d.fault("series entry has trailing bytes"));
         }
         Ok(())
+    }
+}
+
+/// Symbols of one index that were looked up before. The series of a metric name the same ones again and again, and
+/// looking one up walks the table and checks its text.
+#[derive(Debug, Default)]
+pub struct KnownSymbols<'f>(HashMap<u32, &'f str>);
+
+impl<'f> KnownSymbols<'f> {
+    fn get(&mut self, ordinal: u32, symbols: &'f Symbols) -> Result<&'f str, Malformed> {
+        if let Some(text) = self.0.get(&ordinal).copied() {
+            return Ok(text);
+        }
+        let text = symbols.get(ordinal)?;
+        self.0.insert(ordinal, text);
+        Ok(text)
     }
 }
 

@@ -10,17 +10,16 @@ mod restart;
 mod scenarios;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use measures::ALL;
 use scenarios::{SCENARIOS, Scenario};
 
-use super::Options;
 use super::row::{Measure, Observation, Row};
 use super::server::Program;
-use crate::{peers, workspace};
+use super::{Options, folder};
+use crate::peers;
 
 /// cairn first.
 const PROGRAMS: &[Program] = &[Program::Cairn, Program::VictoriaMetrics, Program::Prometheus];
@@ -41,17 +40,16 @@ pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
     for reason in peers::fetch(&["victoria-metrics", "prometheus"]) {
         eprintln!("{reason}");
     }
-    let folder = workspace::target().join("bench");
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let file_system = file_system(&folder)?;
+    let root = folder::root()?;
+    let file_system = folder::file_system(&root)?;
     let mut board = Board::default();
-    let unsynced = matches!(file_system.as_str(), "tmpfs" | "ramfs");
-    if unsynced {
-        board.refuse_all(&format!("{} is {file_system}, which has no fsync", folder.display()));
+    let unsynced = folder::unsynced(&root, &file_system);
+    if let Some(reason) = &unsynced {
+        board.refuse_all(reason);
     }
     for scenario in SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| options.wants(m.name))) {
-        if !unsynced {
-            measure(scenario, options, &folder, &mut board);
+        if unsynced.is_none() {
+            measure(scenario, options, &root, &mut board);
         }
         for measure in scenario.rows.iter().filter(|m| options.wants(m.name)) {
             done(board.row(*measure, &file_system, options));
@@ -60,32 +58,16 @@ pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
     Ok(())
 }
 
-fn measure(scenario: &Scenario, options: &Options, folder: &Path, board: &mut Board) {
+fn measure(scenario: &Scenario, options: &Options, root: &Path, board: &mut Board) {
     for run in 0..scenario.repeat(options) {
         for program in PROGRAMS.iter().filter(|p| scenario.runs(**p)) {
             eprintln!("{}: {} run {} …", scenario.name, program.name(), run + 1);
-            let data = fresh_folder(folder, *program);
+            let data = folder::fresh(root, *program);
             let outcome = scenario.run(*program, &data, options.quick);
             let _ = std::fs::remove_dir_all(&data);
             board.take(scenario, *program, outcome);
         }
     }
-}
-
-fn fresh_folder(folder: &Path, program: Program) -> PathBuf {
-    let data = folder.join(program.name());
-    let _ = std::fs::remove_dir_all(&data);
-    data
-}
-
-/// Name of the file system under `folder`.
-fn file_system(folder: &Path) -> Result<String> {
-    let output = Command::new("stat")
-        .args(["--file-system", "--format=%T"])
-        .arg(folder)
-        .output()
-        .context("cannot run stat")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Figures and reasons by (row, program).

@@ -62,6 +62,8 @@ const STEADY: Load = Load {
     rate: None,
     seed: 1,
     settle_s: SETTLE_S,
+    start_ms: None,
+    request_samples: 2_000,
 };
 
 /// A million series for seven scrapes, none replaced, so that memory is that of a million.

@@ -1,0 +1,180 @@
+//! One answer of the local blocks: the series of all of them in one order, their chunks read as the reader goes on.
+//!
+//! A [`Cursor`] has found a block's series, with the places of their chunks, before the first is answered; [`Merge`]
+//! gives the series that come first by labels. Blocks of one node hold mostly the same series, so the cursors are
+//! compared for equality before order.
+//!
+//! Invariant: labels rise (two series of one block that external labels make alike follow one another), chunks of a series are in order of their start. A block that turns out not to be
+//! sound is set aside; where its copy was left out elsewhere, the answer ends with an error that names it.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use cairn_model::storage::{Series, SeriesRequest, StoreError};
+use cairn_model::{AggrChunk, Labels, Matcher};
+
+use super::store::{BlockStore, OpenBlock};
+use crate::error::TsdbError;
+use crate::index::{ChunkMeta, KnownSymbols, SeriesEntry};
+
+/// One block's part of an answer: its series in order of labels, external labels included.
+pub(super) struct Cursor {
+    block: Arc<OpenBlock>,
+    series: std::vec::IntoIter<Found>,
+    /// Chunks that overlap the range, series after series.
+    metas: Vec<ChunkMeta>,
+}
+
+/// A series that matches and has chunks in the range.
+struct Found {
+    labels: Labels,
+    reference: u32,
+    metas: Range<usize>,
+}
+
+impl Cursor {
+    /// Finds the series of `block`.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when the index is not sound.
+    pub(super) fn open(
+        block: &Arc<OpenBlock>,
+        matchers: &[Matcher],
+        request: &SeriesRequest,
+    ) -> Result<Self, TsdbError> {
+        let index = block.reader.index();
+        let (mut entry, mut known, mut buffer) =
+            (SeriesEntry::default(), KnownSymbols::default(), Vec::new());
+        let (mut series, mut metas) = (Vec::new(), Vec::new());
+        for reference in index.select(matchers)? {
+            index.next_series(reference, &mut entry, &mut known)?;
+            let begin = metas.len();
+            let overlapping = entry.chunks.iter().filter(|c| c.overlaps(request.min_ms, request.max_ms));
+            metas.extend(overlapping.copied());
+            if metas.len() > begin {
+                let labels = block.external.merge_with(entry.labels(), &mut buffer);
+                series.push(Found { labels, reference, metas: begin..metas.len() });
+            }
+        }
+        // External labels may push a series past its neighbour.
+        if !series.is_sorted_by(|a, b| a.labels <= b.labels) {
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        Ok(Cursor { block: block.clone(), series: series.into_iter(), metas })
+    }
+
+    fn labels(&self) -> Option<&Labels> {
+        self.series.as_slice().first().map(|found| &found.labels)
+    }
+
+    fn read(
+        &self,
+        found: &Found,
+        request: &SeriesRequest,
+        out: &mut Vec<AggrChunk>,
+    ) -> Result<(), TsdbError> {
+        let (reader, metas) = (&self.block.reader, &self.metas[found.metas.clone()]);
+        for chunk in reader.chunks_of(found.reference, metas, request.min_ms, request.max_ms)? {
+            out.push(reader.to_aggr(&chunk)?);
+        }
+        Ok(())
+    }
+}
+
+/// Merges the cursors' series, one entry a label set.
+pub(super) struct Merge {
+    store: BlockStore,
+    request: Arc<SeriesRequest>,
+    cursors: Vec<Option<Cursor>>,
+    /// Cursors whose next series is the answer's next.
+    next: Vec<usize>,
+    given: usize,
+    lost: Vec<StoreError>,
+}
+
+impl Merge {
+    /// Over the blocks that could be opened; `lost` tells of those that could not.
+    pub(super) fn new(
+        store: BlockStore,
+        request: Arc<SeriesRequest>,
+        cursors: Vec<Cursor>,
+        lost: Vec<StoreError>,
+    ) -> Self {
+        let cursors = cursors.into_iter().map(Some).collect();
+        Merge { store, request, cursors, next: Vec::new(), given: 0, lost }
+    }
+
+    /// The store that answers.
+    pub(super) fn store(&self) -> &BlockStore {
+        &self.store
+    }
+
+    /// Once all series were given: what the answer had to do without, one by one.
+    pub(super) fn next_loss(&mut self) -> Option<StoreError> {
+        self.lost.pop()
+    }
+
+    /// Finds the cursors whose next series comes first. O(blocks): a node has some dozens at most.
+    fn find_next(&mut self) {
+        self.next.clear();
+        let mut least: Option<&Labels> = None;
+        for (i, cursor) in self.cursors.iter().enumerate() {
+            let Some(labels) = cursor.as_ref().and_then(Cursor::labels) else { continue };
+            let order = least.map_or(Ordering::Less, |known| {
+                if known == labels { Ordering::Equal } else { labels.cmp(known) }
+            });
+            if order == Ordering::Less {
+                self.next.clear();
+                least = Some(labels);
+            }
+            if order != Ordering::Greater {
+                self.next.push(i);
+            }
+        }
+    }
+
+    /// Takes the next series of cursor `i`, and its chunks into `chunks`.
+    fn take_next(&mut self, i: usize, chunks: &mut Vec<AggrChunk>) -> Option<Labels> {
+        let cursor = self.cursors[i].as_mut()?;
+        let found = cursor.series.next()?;
+        if !self.request.skip_chunks {
+            let had = chunks.len();
+            if let Err(e) = cursor.read(&found, &self.request, chunks) {
+                chunks.truncate(had);
+                self.store.quarantine(cursor.block.reader.meta().ulid, &e);
+                self.lost.extend(cursor.block.loss(e.to_string()));
+                self.cursors[i] = None;
+            }
+        }
+        Some(found.labels)
+    }
+}
+
+/// The series of all blocks.
+impl Iterator for Merge {
+    type Item = Series;
+
+    fn next(&mut self) -> Option<Series> {
+        loop {
+            if self.request.limit > 0 && self.given == self.request.limit {
+                return None;
+            }
+            self.find_next();
+            let (mut labels, mut chunks) = (None, Vec::new());
+            for at in 0..self.next.len() {
+                let taken = self.take_next(self.next[at], &mut chunks);
+                labels = labels.or(taken);
+            }
+            let labels = labels?;
+            if !chunks.is_sorted_by_key(|c| (c.min_ms(), c.max_ms())) {
+                chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
+            }
+            // Everything of it in range may be deleted.
+            if self.request.skip_chunks || !chunks.is_empty() {
+                self.given += 1;
+                return Some(Series { labels, chunks });
+            }
+        }
+    }
+}
