@@ -12,5 +12,5 @@ pub mod grpc;
 pub mod json;
 pub mod merge;
 
-pub use api::{ApiOptions, QueryApi, ServerFacts};
+pub use api::{ApiOptions, QueryApi, ServerFacts, ServerNow, ServerState};
 pub use fanout::{Fanout, PartialResponse};

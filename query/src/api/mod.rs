@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use crate::fanout::Fanout;
 pub use edge::edge;
 use error::Failure;
-pub use status::ServerFacts;
+pub use status::{ServerFacts, ServerNow, ServerState};
 
 /// How the API answers.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub struct QueryApi {
     options: ApiOptions,
     slots: Arc<Semaphore>,
     started_ms: i64,
-    facts: OnceLock<ServerFacts>,
+    server: OnceLock<status::Server>,
 }
 
 type Api = Arc<QueryApi>;
@@ -64,12 +64,12 @@ impl QueryApi {
     pub fn new(engine: Engine, fanout: Fanout, runtime: Runtime, options: ApiOptions) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
         let started_ms = runtime.clock.now_ms();
-        Arc::new(QueryApi { engine, fanout, runtime, options, slots, started_ms, facts: OnceLock::new() })
+        Arc::new(QueryApi { engine, fanout, runtime, options, slots, started_ms, server: OnceLock::new() })
     }
 
     /// What the status pages tell of this process; the first call counts. Before it they are a 501.
-    pub fn describe(&self, facts: ServerFacts) {
-        let _ = self.facts.set(facts);
+    pub fn describe(&self, facts: ServerFacts, state: Arc<dyn ServerState>) {
+        let _ = self.server.set(status::Server::new(facts, state));
     }
 
     /// The routes, to be merged into a server's.
