@@ -187,6 +187,11 @@ impl Ruler {
         self.groups.load().values().map(|group| group.view.load_full()).collect()
     }
 
+    /// External labels of the tenant that rules belong to.
+    pub(crate) fn implied_labels(&self) -> &Labels {
+        &self.context.options.implied_labels
+    }
+
     /// Endpoints of the Alertmanagers that alerts go to.
     pub fn alertmanagers(&self) -> Vec<String> {
         self.context.parts.notifier.endpoints()

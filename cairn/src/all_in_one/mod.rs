@@ -78,15 +78,22 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     };
     let ruler = rules::start(&runtime, &flags, &settings, around, addresses.http.to_string()).await?;
 
+    let features = engine.options().features;
     let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
     let state = facts::State { ruler: ruler.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
     api.describe(facts::facts(&runtime, &flags, described, memory.limit), Arc::new(state));
+    let grpc = cairn_query::grpc::Sources {
+        fanout,
+        to_wire: Arc::new(to_wire),
+        rules: Some(Arc::new(ruler.clone())),
+        features,
+    };
     let health = health::routes(readiness, runtime.metrics.clone());
     let http =
         Router::new().merge(receiver.routes()).merge(api.router()).merge(rules::routes(ruler, &runtime));
     listeners.http.serve(http.merge(health.clone()));
     listeners.write.serve(receiver.routes().merge(health));
-    listeners.grpc.serve(cairn_query::grpc::router(fanout, Arc::new(to_wire)));
+    listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
     start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());

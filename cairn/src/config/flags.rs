@@ -69,7 +69,7 @@ pub struct ServeFlags {
     )]
     pub remote_write_address: String,
 
-    /// gRPC: health for now; StoreAPI follows.
+    /// gRPC: Thanos' Info, Store, Rules, Exemplars, Metadata, Targets and Status APIs, health, reflection.
     #[arg(
         long = "grpc-address",
         env = "CAIRN_GRPC_ADDRESS",
