@@ -26,7 +26,7 @@ pub struct Cli {
 /// Sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Sub {
-    /// Inspect and check data without a running cairn.
+    /// Inspect and check data, in files and in running servers.
     #[command(subcommand)]
     Tools(ToolsCommand),
 }

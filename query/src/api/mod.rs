@@ -33,6 +33,7 @@ use tokio::sync::Semaphore;
 use crate::fanout::Fanout;
 pub use edge::edge;
 use error::Failure;
+pub use params::parse_time;
 pub use status::{ServerFacts, ServerNow, ServerState};
 
 /// How the API answers.
