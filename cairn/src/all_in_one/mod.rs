@@ -242,6 +242,8 @@ fn api_options(flags: &ServeFlags) -> ApiOptions {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         max_concurrent: flags.query_max_concurrent,
         timeout_ms: flags.query_timeout.0.as_millis() as i64,
+        replica_labels: flags.query_replica_label.clone(),
+        auto_downsampling: flags.query_auto_downsampling,
     }
 }
 

@@ -269,6 +269,20 @@ pub struct ServeFlags {
     )]
     pub query_max_series: usize,
 
+    /// External label that tells the two of a highly available Prometheus pair apart; queries answer their series as one.
+    /// Repeatable.
+    #[arg(
+        long = "query.replica-label",
+        env = "CAIRN_QUERY_REPLICA_LABEL",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub query_replica_label: Vec<String>,
+
+    /// Let range queries read data downsampled to a fifth of their step, unless they say how coarse it may be.
+    #[arg(long = "query.auto-downsampling", env = "CAIRN_QUERY_AUTO_DOWNSAMPLING")]
+    pub query_auto_downsampling: bool,
+
     /// Do not compact and downsample the bucket.
     #[arg(long = "compact.disable", env = "CAIRN_COMPACT_DISABLE")]
     pub compact_disable: bool,

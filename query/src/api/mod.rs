@@ -3,7 +3,7 @@
 //! A request passes [`edge`] (origins, gzip), then [`params`] reads it. [`query`] evaluates, [`discover`] finds series
 //! and labels, [`metadata`] what they mean, [`language`] works on expressions alone, [`status`], [`cardinality`] and
 //! [`features`] tell what this server is and holds, [`scrape`] says that it scrapes nothing; [`answer`], [`encode`] and
-//! [`error`] write the JSON.
+//! [`error`] write the JSON. [`thanos`] reads the parameters that Thanos adds.
 //! Endpoints that Prometheus has and cairn does not are a 501 with a reason, not an empty success.
 
 mod answer;
@@ -19,6 +19,7 @@ mod params;
 mod query;
 mod scrape;
 mod status;
+mod thanos;
 
 use std::sync::{Arc, OnceLock};
 
@@ -45,6 +46,10 @@ pub struct ApiOptions {
     pub max_concurrent: usize,
     /// Longest time an evaluation may take; a request can ask for less.
     pub timeout_ms: i64,
+    /// Labels that tell replicas apart; without any, series are not deduplicated unless a request names some.
+    pub replica_labels: Vec<String>,
+    /// Whether range queries that do not say how coarse data may be read what fits their step.
+    pub auto_downsampling: bool,
 }
 
 /// The API over one engine and all stores.
