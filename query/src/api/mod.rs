@@ -3,10 +3,11 @@
 //! A request passes [`edge`] (origins, gzip), then [`params`] reads it. [`query`] evaluates, [`discover`] finds series
 //! and labels, [`metadata`] what they mean, [`language`] works on expressions alone, [`status`], [`cardinality`] and
 //! [`features`] tell what this server is and holds, [`scrape`] says that it scrapes nothing; [`answer`], [`encode`] and
-//! [`error`] write the JSON. [`thanos`] reads the parameters that Thanos adds.
+//! [`error`] write the JSON, [`arrow`] the other form of results. [`thanos`] reads the parameters that Thanos adds.
 //! Endpoints that Prometheus has and cairn does not are a 501 with a reason, not an empty success.
 
 mod answer;
+mod arrow;
 mod cardinality;
 mod discover;
 mod edge;

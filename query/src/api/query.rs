@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use cairn_net::ApiError;
 use cairn_promql::engine::{QueryOptions, QueryResult};
 
 use super::answer::{Answer, TRUNCATED};
+use super::arrow;
 use super::discover::scope;
 use super::encode::{write_result, write_stats};
 use super::error::Failure;
@@ -22,7 +26,8 @@ const NS_PER_MS: i64 = 1_000_000;
 const SAMPLES_A_STEP: i64 = 5;
 
 /// `/api/v1/query`
-pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
+pub async fn instant(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
+    let as_arrow = arrow::is_wanted(request.headers());
     let p = Params::read(request).await?;
     let (limit, t_ms) = (p.limit()?, p.time("time", api.runtime.clock.now_ms())?);
     // An instant query has no step to choose a resolution by; raw data answers unless it names one.
@@ -32,11 +37,12 @@ pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer,
     let (slot, queued) = api.slot().await;
     let result = api.engine.instant(&view, &query, t_ms, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
+    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
 }
 
 /// `/api/v1/query_range`
-pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
+pub async fn range(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
+    let as_arrow = arrow::is_wanted(request.headers());
     let p = Params::read(request).await?;
     let limit = p.limit()?;
     let (start, end) = (p.required_time("start")?, p.required_time("end")?);
@@ -50,7 +56,7 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, F
     let (slot, queued) = api.slot().await;
     let result = api.engine.range(&view, &query, start, end, step, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
+    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
 }
 
 /// The step in milliseconds, of a range that has not too many of them.
@@ -108,11 +114,21 @@ impl QueryApi {
     }
 }
 
-/// The answer, with statistics where `queued`, the time spent waiting, is given.
-fn answer(mut result: QueryResult, limit: usize, queued: Option<Duration>) -> Answer {
+/// The answer, as JSON with statistics where `queued`, the time spent waiting, is given; Arrow has no place for them.
+fn answer(
+    mut result: QueryResult,
+    limit: usize,
+    queued: Option<Duration>,
+    as_arrow: bool,
+) -> Result<Response, Failure> {
     let mut warnings = result.warnings;
     if limit > 0 && truncate(&mut result.value, limit) {
         warnings.push(TRUNCATED.to_owned());
+    }
+    if as_arrow {
+        let stream = arrow::stream(&result.value, &warnings, &result.infos);
+        let stream = stream.map_err(|e| Failure(ApiError::Internal(format!("cannot write Arrow: {e}"))))?;
+        return Ok(([(CONTENT_TYPE, arrow::MEDIA_TYPE)], stream).into_response());
     }
     let mut data = Vec::new();
     write_result(&mut data, &result.value);
@@ -121,7 +137,7 @@ fn answer(mut result: QueryResult, limit: usize, queued: Option<Duration>) -> An
         write_stats(&mut data, &result.stats, queued);
     }
     data.push(b'}');
-    Answer { data, warnings, infos: result.infos }
+    Ok(Answer { data, warnings, infos: result.infos }.into_response())
 }
 
 fn truncate(value: &mut QueryValue, limit: usize) -> bool {
