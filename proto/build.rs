@@ -8,7 +8,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=protos");
-    let files = ["thanos/store.proto", "thanos/info.proto"];
+    let files = ["store", "info", "exemplars", "metadata", "rules", "status", "targets"];
+    let files = files.map(|name| format!("thanos/{name}.proto"));
     let descriptors = protox::compile(files, ["protos"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             print!("{}", config::printed(&Cli::command(), &cli.matches));
             ExitCode::SUCCESS
         }
-        None => serve(cli.serve),
+        None => serve(cli.serve, config::Described::of(&Cli::command(), &cli.matches)),
     }
 }
 
@@ -81,7 +81,7 @@ fn read_cli() -> Result<ReadCli, Refused> {
     Ok(ReadCli { sub: cli.sub, serve: cli.serve, matches })
 }
 
-fn serve(flags: config::ServeFlags) -> ExitCode {
+fn serve(flags: config::ServeFlags, described: config::Described) -> ExitCode {
     if let Err(e) = logging::start(&flags.log_level, flags.log_format) {
         eprintln!("cairn: {e}");
         return ExitCode::from(EXIT_USAGE);
@@ -93,7 +93,7 @@ fn serve(flags: config::ServeFlags) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    match runtime.block_on(all_in_one::serve(flags)) {
+    match runtime.block_on(all_in_one::serve(flags, described)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("cairn: {e:#}");

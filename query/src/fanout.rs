@@ -24,6 +24,9 @@ use futures::future::join_all;
 
 use crate::merge::merge_series;
 
+/// Label by which selectors of stores name a store.
+const ADDRESS_LABEL: &str = "__address__";
+
 /// What to do when a store cannot answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartialResponse {
@@ -50,6 +53,31 @@ impl Fanout {
     /// The same stores with another rule for failures: rules must not be evaluated on half an answer.
     pub fn with_partial_response(&self, on_failure: PartialResponse) -> Self {
         Fanout { on_failure, ..self.clone() }
+    }
+
+    /// The stores that have data of one of `selectors`, by external labels and by name as `__address__`; all of them
+    /// without selectors.
+    pub fn with_stores_of(&self, selectors: &[Vec<Matcher>]) -> Self {
+        let wanted = |store: &Arc<dyn StoreApi>| {
+            let info = store.info();
+            let fits = |set: &Labels| {
+                let value = |name: &str| match name {
+                    ADDRESS_LABEL => Some(info.name.as_str()),
+                    _ => set.get(name),
+                };
+                let one = |m: &Matcher| m.matches(value(&m.name).unwrap_or(""));
+                selectors.iter().any(|all| all.iter().all(one))
+            };
+            match info.label_sets.as_slice() {
+                [] => fits(&Labels::empty()),
+                sets => sets.iter().any(fits),
+            }
+        };
+        let mut narrowed = self.clone();
+        if !selectors.is_empty() {
+            narrowed.stores.retain(wanted);
+        }
+        narrowed
     }
 
     /// The stores, for status pages.
@@ -341,6 +369,19 @@ mod tests {
         let two = vec![Matcher::equal("tenant_id", "two")];
         let got = fanout(PartialResponse::Abort, 0).select(SeriesRequest::new(0, 10, two)).await.unwrap();
         assert_eq!(got.series.len(), 2);
+    }
+
+    #[test]
+    fn stores_are_chosen_by_their_labels_and_names() {
+        let chosen = |selectors: &[Vec<Matcher>]| {
+            let narrowed = fanout(PartialResponse::Warn, 0).with_stores_of(selectors);
+            narrowed.stores().iter().map(|s| s.info().name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[]).len(), 4);
+        assert_eq!(chosen(&[vec![Matcher::equal("tenant_id", "two")]]), ["two"]);
+        let either = [vec![Matcher::equal("__address__", "past")], vec![Matcher::equal("tenant_id", "one")]];
+        assert_eq!(chosen(&either), ["one", "past"]);
+        assert!(chosen(&[vec![Matcher::equal("__address__", "elsewhere")]]).is_empty());
     }
 
     #[tokio::test]

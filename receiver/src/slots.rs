@@ -36,6 +36,11 @@ impl Slots {
         self.used
     }
 
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// The entry of a key for which `is_it` holds.
     #[inline]
     pub fn find(&self, key: u128, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {

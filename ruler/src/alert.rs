@@ -8,34 +8,13 @@
 
 use std::collections::BTreeMap;
 
+pub use cairn_model::rules::AlertState;
 use cairn_model::{Labels, TimestampMs};
 
 /// Resolved alerts are remembered this long.
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60 * 1000;
 /// A firing alert that was told to an Alertmanager is over after this many intervals without news.
 pub const VALID_INTERVALS: i64 = 4;
-
-/// Where an alert stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AlertState {
-    /// It is over.
-    Inactive,
-    /// Its series is there, but not yet for long enough.
-    Pending,
-    /// It fires.
-    Firing,
-}
-
-impl AlertState {
-    /// As the APIs and the `alertstate` label write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AlertState::Inactive => "inactive",
-            AlertState::Pending => "pending",
-            AlertState::Firing => "firing",
-        }
-    }
-}
 
 /// One alert of a rule.
 #[derive(Debug, Clone, PartialEq)]

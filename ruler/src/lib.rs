@@ -34,5 +34,5 @@ pub use context::{RulerOptions, RulerParts};
 pub use engine::EngineEvaluator;
 pub use error::LoadError;
 pub use group::{AlertView, GroupKey, GroupView, Health, RuleView};
-pub use ruler::{MAX_GROUPS, Ruler};
+pub use ruler::{MAX_GROUPS, ReloadState, Ruler};
 pub use schedule::MAKE_UP_HORIZON_MS;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use cairn_model::{Labels, TimestampMs};
 use cairn_runtime::{Runtime, Shutdown};
 
 use crate::context::{Context, RulerOptions, RulerParts};
@@ -25,6 +26,15 @@ pub const MAX_GROUPS: usize = 20_000;
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
 type Groups = BTreeMap<GroupKey, Arc<Group>>;
+
+/// How reading the rule files went, as the metrics of the same meaning say it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReloadState {
+    /// Whether the last attempt succeeded.
+    pub successful: bool,
+    /// When the rules in force were read.
+    pub success_ms: TimestampMs,
+}
 
 /// The ruler. Clones share everything.
 #[derive(Clone)]
@@ -156,16 +166,30 @@ impl Ruler {
     }
 
     /// Whether a rule in force wrote this series at its last slot.
-    fn writes(&self, labels: &cairn_model::Labels) -> bool {
+    fn writes(&self, labels: &Labels) -> bool {
         self.groups
             .load()
             .values()
             .any(|group| group.written.load().iter().any(|written| written.contains(labels)))
     }
 
+    /// How the last reload went.
+    pub fn reload_state(&self) -> ReloadState {
+        let metrics = &self.context.metrics;
+        ReloadState {
+            successful: metrics.reload_successful.get() == 1,
+            success_ms: (metrics.reload_success_s.get() * 1000.0).round() as TimestampMs,
+        }
+    }
+
     /// All groups, sorted by file and name, as of their last slots.
     pub fn groups(&self) -> Vec<Arc<GroupView>> {
         self.groups.load().values().map(|group| group.view.load_full()).collect()
+    }
+
+    /// External labels of the tenant that rules belong to.
+    pub(crate) fn implied_labels(&self) -> &Labels {
+        &self.context.options.implied_labels
     }
 
     /// Endpoints of the Alertmanagers that alerts go to.

@@ -5,6 +5,7 @@
 //! hand finishes, the log is synced.
 
 mod chunks;
+mod facts;
 mod rules;
 mod settings;
 mod shipping;
@@ -32,7 +33,7 @@ use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
-use crate::config::{MemoryBudget, ServeFlags};
+use crate::config::{Described, MemoryBudget, ServeFlags};
 use crate::ready::Addresses;
 use crate::self_monitoring;
 use chunks::{TsdbDecoder, to_wire};
@@ -43,7 +44,7 @@ use shipping::Shipping;
 ///
 /// # Errors
 /// When cairn cannot start; the text names the object and the next step.
-pub async fn serve(flags: ServeFlags) -> Result<()> {
+pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let settings = Settings::from_flags(&flags)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = MemoryBudget::from_flag(flags.memory_limit.map(|b| b.0));
@@ -80,12 +81,22 @@ pub async fn serve(flags: ServeFlags) -> Result<()> {
     };
     let ruler = rules::start(&runtime, &flags, &settings, around, addresses.http.to_string()).await?;
 
+    let features = engine.options().features;
     let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
+    let state = facts::State { ruler: ruler.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
+    api.describe(facts::facts(&runtime, &flags, described, memory.limit), Arc::new(state));
+    let grpc = cairn_query::grpc::Sources {
+        fanout,
+        to_wire: Arc::new(to_wire),
+        rules: Some(Arc::new(ruler.clone())),
+        features,
+    };
     let health = health::routes(readiness, runtime.metrics.clone());
-    let http = Router::new().merge(receiver.routes()).merge(api.router()).merge(rules::routes(ruler));
+    let http =
+        Router::new().merge(receiver.routes()).merge(api.router()).merge(rules::routes(ruler, &runtime));
     listeners.http.serve(http.merge(health.clone()));
     listeners.write.serve(receiver.routes().merge(health));
-    listeners.grpc.serve(cairn_query::grpc::router(fanout, Arc::new(to_wire)));
+    listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
     start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());
@@ -234,6 +245,8 @@ fn api_options(flags: &ServeFlags) -> ApiOptions {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         max_concurrent: flags.query_max_concurrent,
         timeout_ms: flags.query_timeout.0.as_millis() as i64,
+        replica_labels: flags.query_replica_label.clone(),
+        auto_downsampling: flags.query_auto_downsampling,
     }
 }
 

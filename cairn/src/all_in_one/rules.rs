@@ -83,9 +83,10 @@ pub async fn start(
 }
 
 /// `/api/v1/rules` and what belongs to it, and `POST /-/reload`.
-pub fn routes(ruler: Ruler) -> Router {
+pub fn routes(ruler: Ruler, runtime: &Runtime) -> Router {
     let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(ruler.clone());
-    cairn_ruler::api::router(ruler).merge(reload)
+    // Dashboards of other origins read rules as they read queries.
+    cairn_query::api::edge(cairn_ruler::api::router(ruler), runtime.cpu.clone()).merge(reload)
 }
 
 async fn reload(State(ruler): State<Ruler>) -> Result<&'static str, ApiError> {

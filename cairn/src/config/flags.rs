@@ -26,7 +26,7 @@ pub struct Cli {
 /// Sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Sub {
-    /// Inspect and check data without a running cairn.
+    /// Inspect and check data, in files and in running servers.
     #[command(subcommand)]
     Tools(ToolsCommand),
 }
@@ -69,7 +69,7 @@ pub struct ServeFlags {
     )]
     pub remote_write_address: String,
 
-    /// gRPC: health for now; StoreAPI follows.
+    /// gRPC: Thanos' Info, Store, Rules, Exemplars, Metadata, Targets and Status APIs, health, reflection.
     #[arg(
         long = "grpc-address",
         env = "CAIRN_GRPC_ADDRESS",
@@ -268,6 +268,20 @@ pub struct ServeFlags {
         value_name = "N"
     )]
     pub query_max_series: usize,
+
+    /// External label that tells the two of a highly available Prometheus pair apart; queries answer their series as one.
+    /// Repeatable.
+    #[arg(
+        long = "query.replica-label",
+        env = "CAIRN_QUERY_REPLICA_LABEL",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub query_replica_label: Vec<String>,
+
+    /// Let range queries read data downsampled to a fifth of their step, unless they say how coarse it may be.
+    #[arg(long = "query.auto-downsampling", env = "CAIRN_QUERY_AUTO_DOWNSAMPLING")]
+    pub query_auto_downsampling: bool,
 
     /// Do not compact and downsample the bucket.
     #[arg(long = "compact.disable", env = "CAIRN_COMPACT_DISABLE")]

@@ -9,5 +9,5 @@ mod sizes;
 pub use file::{ConfigFileError, with_file_defaults};
 pub use flags::{Cli, LogFormat, ServeFlags, Sub};
 pub use memory::MemoryBudget;
-pub use print::printed;
+pub use print::{Described, printed};
 pub use sizes::GoDuration;

@@ -1,10 +1,11 @@
-//! `cairn tools …`: look at data without a running cairn.
+//! `cairn tools …`: look at data, with or without a running cairn.
 //!
 //! Answers go to stdout, progress to stderr when it is a terminal. Exit codes: 0 well, 1 findings or failure,
 //! 2 wrong usage.
 
 mod progress;
 mod promql;
+mod query;
 mod tsdb;
 
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ pub enum ToolsCommand {
     /// Expressions.
     #[command(subcommand)]
     Promql(promql::PromqlCommand),
+    /// Questions to a running server.
+    #[command(subcommand)]
+    Query(query::QueryCommand),
     /// Blocks in a folder.
     #[command(subcommand)]
     Tsdb(tsdb::TsdbCommand),
@@ -45,6 +49,7 @@ pub enum Verdict {
 pub fn run(command: ToolsCommand) -> ExitCode {
     let outcome = match command {
         ToolsCommand::Promql(command) => promql::run(command),
+        ToolsCommand::Query(command) => query::run(command),
         ToolsCommand::Tsdb(command) => tsdb::run(command),
     };
     match outcome {

@@ -12,6 +12,7 @@ use cairn_model::storage::{AppendError, Appendable};
 use cairn_promql::engine::{ColumnsOnly, Engine, EngineOptions};
 use cairn_proto::encode::snappy_block;
 use cairn_query::api::{ApiOptions, QueryApi};
+use cairn_query::grpc::Sources;
 use cairn_query::{Fanout, PartialResponse};
 use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
 use cairn_runtime::{MemDisk, Runtime, TcpNet};
@@ -105,14 +106,20 @@ pub fn api_request(data: &[u8]) {
             max_steps: 2_000,
             ..EngineOptions::new(Arc::new(ColumnsOnly), runtime.cpu.clone(), runtime.clock.clone())
         };
-        let api = ApiOptions { version: "fuzz".into(), max_concurrent: 1, timeout_ms: 10_000 };
+        let api = ApiOptions {
+            version: "fuzz".into(),
+            max_concurrent: 1,
+            timeout_ms: 10_000,
+            replica_labels: vec!["replica".into()],
+            auto_downsampling: true,
+        };
         let routes = QueryApi::new(Engine::new(options), nothing(), runtime, api).router();
         let (status, text) = ask(&routes, request).await;
         assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{}", String::from_utf8_lossy(&text));
     });
 }
 
-/// A message to Thanos' Store service behind a byte that chooses the call.
+/// A message to one of Thanos' services behind a byte that chooses the call.
 pub fn grpc_request(data: &[u8]) {
     let Some((call, message)) = data.split_first() else { return };
     let path = [
@@ -120,7 +127,11 @@ pub fn grpc_request(data: &[u8]) {
         "/thanos.Store/LabelNames",
         "/thanos.Store/LabelValues",
         "/thanos.info.Info/Info",
-    ][usize::from(*call) % 4];
+        "/thanos.Exemplars/Exemplars",
+        "/thanos.Metadata/Metadata",
+        "/thanos.Status/TSDBStatistics",
+        "/thanos.Targets/Targets",
+    ][usize::from(*call) % 8];
     let mut frame = vec![0];
     frame.extend((message.len() as u32).to_be_bytes());
     frame.extend(message);
@@ -131,7 +142,12 @@ pub fn grpc_request(data: &[u8]) {
         .body(Body::from(frame))
         .expect("a well-formed head");
     run(async {
-        let routes = cairn_query::grpc::router(nothing(), Arc::new(|_| Err("there are no chunks".into())));
+        let routes = cairn_query::grpc::router(Sources {
+            fanout: nothing(),
+            to_wire: Arc::new(|_| Err("there are no chunks".into())),
+            rules: None,
+            features: Default::default(),
+        });
         let (status, _) = ask(&routes, request).await;
         assert_eq!(status, StatusCode::OK, "gRPC's failures are in its trailers");
     });

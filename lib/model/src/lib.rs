@@ -3,7 +3,7 @@
 //! In the order in which data meets them: [`tenant`] names whose data it is, [`labels`] identify a series,
 //! [`sample`] and [`histogram`] are what it holds, [`batch`] carries a write request, [`chunk`] is data at rest
 //! and in flight to a reader, [`matcher`] selects series, and [`storage`] is the seam between those who keep
-//! data and those who read or write it.
+//! data and those who read or write it. [`rules`] is the seam between who evaluates rules and who lists them.
 //!
 //! Invariant: nothing here does I/O, reads a clock or knows a wire format.
 
@@ -19,6 +19,7 @@ pub mod labels;
 pub mod matcher;
 pub mod metadata;
 pub mod number;
+pub mod rules;
 pub mod sample;
 pub mod storage;
 pub mod tenant;

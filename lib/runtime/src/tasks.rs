@@ -76,6 +76,11 @@ impl Tasks {
         &self.shutdown
     }
 
+    /// Background work that has not ended.
+    pub fn running(&self) -> usize {
+        self.tracker.len()
+    }
+
     /// Runs `work` to its end. A panic is logged and counted.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let panics = self.panics.clone();

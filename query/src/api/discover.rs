@@ -18,9 +18,10 @@ use crate::json::{write_labels, write_strings};
 pub async fn labels(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
     let (limit, requests) = label_requests(&p)?;
+    let view = api.view(&p)?;
     let mut found = Names::default();
     for request in requests {
-        absorb(&mut found, api.fanout.label_names(request).await?);
+        absorb(&mut found, view.label_names(request).await?);
     }
     Ok(names_answer(found, limit))
 }
@@ -38,9 +39,10 @@ pub async fn label_values(
         return Err(Failure::bad_data("invalid label name: \"\""));
     }
     let (limit, requests) = label_requests(&p)?;
+    let view = api.view(&p)?;
     let mut found = Names::default();
     for request in requests {
-        absorb(&mut found, api.fanout.label_values(&name, request).await?);
+        absorb(&mut found, view.label_values(&name, request).await?);
     }
     Ok(names_answer(found, limit))
 }
@@ -53,6 +55,7 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
         return Err(Failure::bad_data("no match[] parameter provided"));
     }
     let ((min_ms, max_ms), limit) = (p.range()?, p.limit()?);
+    let view = api.view(&p)?;
     let mut found: Vec<Labels> = Vec::new();
     let mut warnings = Vec::new();
     for matchers in selectors {
@@ -61,7 +64,7 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
         request.tenants = scope(&p);
         // One more than asked for tells that there are more.
         request.limit = if limit == 0 { 0 } else { limit + 1 };
-        let selected = api.fanout.select(request).await?;
+        let selected = view.select(request).await?;
         found.extend(selected.series.into_iter().map(|s| s.labels));
         warnings.extend(selected.warnings);
     }

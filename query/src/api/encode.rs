@@ -27,7 +27,8 @@ pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
     }
 }
 
-fn kind(value: &QueryValue) -> &'static str {
+/// The API's name of the value's type.
+pub fn kind(value: &QueryValue) -> &'static str {
     match value {
         QueryValue::Scalar(_) => "scalar",
         QueryValue::String(..) => "string",
@@ -114,6 +115,13 @@ fn write_histogram_point(out: &mut Vec<u8>, t_ms: i64, h: &FloatHistogram) {
     out.push(b',');
     write_histogram(out, h);
     out.push(b']');
+}
+
+/// A histogram as a text of its own.
+pub fn histogram_json(h: &FloatHistogram) -> String {
+    let mut out = Vec::new();
+    write_histogram(&mut out, h);
+    String::from_utf8(out).expect("JSON is UTF-8")
 }
 
 /// `{"count":"…","sum":"…","buckets":[[rule,"lower","upper","count"],…]}`; empty buckets are left out.

@@ -20,7 +20,7 @@ use crate::json::{write_float, write_labels, write_string, write_timestamp};
 pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
     let (limit, per_metric) = (p.count("limit")?, p.count("limit_per_metric")?.filter(|n| *n > 0));
-    let (found, warnings) = api.fanout.metadata(&scope(&p), p.get("metric")).await?;
+    let (found, warnings) = api.view(&p)?.fanout.metadata(&scope(&p), p.get("metric")).await?;
     let mut by_metric: BTreeMap<String, Vec<Metadata>> = BTreeMap::new();
     for (metric, metadata) in found {
         let list = by_metric.entry(metric).or_default();
@@ -64,7 +64,7 @@ pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result
         // An expression without series has no exemplars, not even none.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let (found, warnings) = api.fanout.exemplars(&scope(&p), &matchers, start, end).await?;
+    let (found, warnings) = api.view(&p)?.fanout.exemplars(&scope(&p), &matchers, start, end).await?;
     let mut data = Vec::new();
     write_list(&mut data, &found, |out, (labels, exemplars)| {
         out.extend_from_slice(b"{\"seriesLabels\":");

@@ -3,10 +3,11 @@
 //! A request passes [`edge`] (origins, gzip), then [`params`] reads it. [`query`] evaluates, [`discover`] finds series
 //! and labels, [`metadata`] what they mean, [`language`] works on expressions alone, [`status`], [`cardinality`] and
 //! [`features`] tell what this server is and holds, [`scrape`] says that it scrapes nothing; [`answer`], [`encode`] and
-//! [`error`] write the JSON.
+//! [`error`] write the JSON, [`arrow`] the other form of results. [`thanos`] reads the parameters that Thanos adds.
 //! Endpoints that Prometheus has and cairn does not are a 501 with a reason, not an empty success.
 
 mod answer;
+mod arrow;
 mod cardinality;
 mod discover;
 mod edge;
@@ -19,6 +20,7 @@ mod params;
 mod query;
 mod scrape;
 mod status;
+mod thanos;
 
 use std::sync::{Arc, OnceLock};
 
@@ -33,7 +35,8 @@ use tokio::sync::Semaphore;
 use crate::fanout::Fanout;
 pub use edge::edge;
 use error::Failure;
-pub use status::ServerFacts;
+pub use params::parse_time;
+pub use status::{ServerFacts, ServerNow, ServerState};
 
 /// How the API answers.
 #[derive(Debug, Clone)]
@@ -44,6 +47,10 @@ pub struct ApiOptions {
     pub max_concurrent: usize,
     /// Longest time an evaluation may take; a request can ask for less.
     pub timeout_ms: i64,
+    /// Labels that tell replicas apart; without any, series are not deduplicated unless a request names some.
+    pub replica_labels: Vec<String>,
+    /// Whether range queries that do not say how coarse data may be read what fits their step.
+    pub auto_downsampling: bool,
 }
 
 /// The API over one engine and all stores.
@@ -54,7 +61,7 @@ pub struct QueryApi {
     options: ApiOptions,
     slots: Arc<Semaphore>,
     started_ms: i64,
-    facts: OnceLock<ServerFacts>,
+    server: OnceLock<status::Server>,
 }
 
 type Api = Arc<QueryApi>;
@@ -64,12 +71,12 @@ impl QueryApi {
     pub fn new(engine: Engine, fanout: Fanout, runtime: Runtime, options: ApiOptions) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
         let started_ms = runtime.clock.now_ms();
-        Arc::new(QueryApi { engine, fanout, runtime, options, slots, started_ms, facts: OnceLock::new() })
+        Arc::new(QueryApi { engine, fanout, runtime, options, slots, started_ms, server: OnceLock::new() })
     }
 
     /// What the status pages tell of this process; the first call counts. Before it they are a 501.
-    pub fn describe(&self, facts: ServerFacts) {
-        let _ = self.facts.set(facts);
+    pub fn describe(&self, facts: ServerFacts, state: Arc<dyn ServerState>) {
+        let _ = self.server.set(status::Server::new(facts, state));
     }
 
     /// The routes, to be merged into a server's.

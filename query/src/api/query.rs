@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use cairn_net::ApiError;
 use cairn_promql::engine::{QueryOptions, QueryResult};
 
 use super::answer::{Answer, TRUNCATED};
+use super::arrow;
 use super::discover::scope;
 use super::encode::{write_result, write_stats};
 use super::error::Failure;
 use super::params::{Params, invalid};
+use super::thanos::lookback_for;
 use super::{Api, QueryApi};
 use cairn_promql::value::QueryValue;
 use tokio::sync::SemaphorePermit;
@@ -17,21 +22,27 @@ use tokio::sync::SemaphorePermit;
 /// Most points a series that a range query may ask for, as in Prometheus.
 const MAX_POINTS: i128 = 11_000;
 const NS_PER_MS: i64 = 1_000_000;
+/// Samples that a step should have at least where the resolution is chosen by the step, as in Thanos.
+const SAMPLES_A_STEP: i64 = 5;
 
 /// `/api/v1/query`
-pub async fn instant(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
+pub async fn instant(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
+    let as_arrow = arrow::is_wanted(request.headers());
     let p = Params::read(request).await?;
     let (limit, t_ms) = (p.limit()?, p.time("time", api.runtime.clock.now_ms())?);
-    let options = api.query_options(&p)?;
+    // An instant query has no step to choose a resolution by; raw data answers unless it names one.
+    let options = api.query_options(&p, 0)?;
+    let view = api.view(&p)?;
     let query = p.get("query").unwrap_or("").to_owned();
     let (slot, queued) = api.slot().await;
-    let result = api.engine.instant(&api.fanout, &query, t_ms, &options).await?;
+    let result = api.engine.instant(&view, &query, t_ms, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
+    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
 }
 
 /// `/api/v1/query_range`
-pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
+pub async fn range(State(api): State<Api>, request: Request) -> Result<Response, Failure> {
+    let as_arrow = arrow::is_wanted(request.headers());
     let p = Params::read(request).await?;
     let limit = p.limit()?;
     let (start, end) = (p.required_time("start")?, p.required_time("end")?);
@@ -39,12 +50,13 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Answer, F
         return Err(invalid("end", "end timestamp must not be before start time".into()));
     }
     let step = read_step(&p, start, end)?;
-    let options = api.query_options(&p)?;
+    let options = api.query_options(&p, step / SAMPLES_A_STEP)?;
+    let view = api.view(&p)?;
     let query = p.get("query").unwrap_or("").to_owned();
     let (slot, queued) = api.slot().await;
-    let result = api.engine.range(&api.fanout, &query, start, end, step, &options).await?;
+    let result = api.engine.range(&view, &query, start, end, step, &options).await?;
     drop(slot);
-    Ok(answer(result, limit, wants_stats(&p).then_some(queued)))
+    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
 }
 
 /// The step in milliseconds, of a range that has not too many of them.
@@ -79,27 +91,44 @@ impl QueryApi {
         (slot, self.runtime.clock.monotonic().saturating_sub(asked))
     }
 
-    fn query_options(&self, p: &Params) -> Result<QueryOptions, Failure> {
+    /// Options of a query whose data is at most `auto_resolution_ms` coarse where the choice is left to us.
+    fn query_options(&self, p: &Params, auto_resolution_ms: i64) -> Result<QueryOptions, Failure> {
         let longest_ns = self.options.timeout_ms.saturating_mul(NS_PER_MS);
         let asked_ns = p.duration_ns("timeout").map_err(|why| invalid("timeout", why))?;
         let timeout = Duration::from_nanos(asked_ns.unwrap_or(longest_ns).clamp(0, longest_ns) as u64);
         let lookback_ns = p
             .duration_ns("lookback_delta")
             .map_err(|why| Failure::bad_data(format!("error parsing lookback delta duration: {why}")))?;
+        let max_resolution_ms = self.max_resolution_ms(p, auto_resolution_ms)?;
+        let lookback_ms = match lookback_ns {
+            Some(ns) => ns / NS_PER_MS,
+            None => lookback_for(self.engine.options().lookback_ms, max_resolution_ms),
+        };
         Ok(QueryOptions {
             tenants: scope(p),
-            lookback_ms: lookback_ns.map(|ns| ns / NS_PER_MS),
+            lookback_ms: Some(lookback_ms),
             timeout: Some(timeout),
+            max_resolution_ms,
             ..QueryOptions::default()
         })
     }
 }
 
-/// The answer, with statistics where `queued`, the time spent waiting, is given.
-fn answer(mut result: QueryResult, limit: usize, queued: Option<Duration>) -> Answer {
+/// The answer, as JSON with statistics where `queued`, the time spent waiting, is given; Arrow has no place for them.
+fn answer(
+    mut result: QueryResult,
+    limit: usize,
+    queued: Option<Duration>,
+    as_arrow: bool,
+) -> Result<Response, Failure> {
     let mut warnings = result.warnings;
     if limit > 0 && truncate(&mut result.value, limit) {
         warnings.push(TRUNCATED.to_owned());
+    }
+    if as_arrow {
+        let stream = arrow::stream(&result.value, &warnings, &result.infos);
+        let stream = stream.map_err(|e| Failure(ApiError::Internal(format!("cannot write Arrow: {e}"))))?;
+        return Ok(([(CONTENT_TYPE, arrow::MEDIA_TYPE)], stream).into_response());
     }
     let mut data = Vec::new();
     write_result(&mut data, &result.value);
@@ -108,7 +137,7 @@ fn answer(mut result: QueryResult, limit: usize, queued: Option<Duration>) -> An
         write_stats(&mut data, &result.stats, queued);
     }
     data.push(b'}');
-    Answer { data, warnings, infos: result.infos }
+    Ok(Answer { data, warnings, infos: result.infos }.into_response())
 }
 
 fn truncate(value: &mut QueryValue, limit: usize) -> bool {

@@ -1,6 +1,7 @@
 //! Endpoints that tell what this server is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use cairn_model::datetime::rfc3339_short;
@@ -22,7 +23,7 @@ struct BuildInfo<'a> {
     go_version: &'a str,
 }
 
-/// What the status pages tell of the process, known to who started it.
+/// What the status pages tell of the process and never changes; known to who started it.
 #[derive(Debug, Clone, Default)]
 pub struct ServerFacts {
     /// Every flag with its value, without secrets.
@@ -39,6 +40,37 @@ pub struct ServerFacts {
     pub storage_retention: String,
 }
 
+/// What changes while the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerNow {
+    /// Whether the last attempt to read the configuration succeeded.
+    pub reload_successful: bool,
+    /// When the configuration in force was read.
+    pub config_read_ms: i64,
+    /// Damaged places found in the write-ahead log since the start.
+    pub wal_corruptions: u64,
+    /// Background work that is running.
+    pub tasks: usize,
+}
+
+/// Tells [`ServerNow`]; joined by the wiring to those who know. Asked once a request, so it must be cheap.
+pub trait ServerState: Send + Sync {
+    /// As it is now.
+    fn now(&self) -> ServerNow;
+}
+
+/// What the binary has handed over.
+pub(super) struct Server {
+    facts: ServerFacts,
+    state: Arc<dyn ServerState>,
+}
+
+impl Server {
+    pub(super) fn new(facts: ServerFacts, state: Arc<dyn ServerState>) -> Self {
+        Server { facts, state }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RuntimeInfo<'a> {
@@ -50,7 +82,7 @@ struct RuntimeInfo<'a> {
     reload_config_success: bool,
     last_config_time: String,
     corruption_count: u64,
-    goroutine_count: u64,
+    goroutine_count: usize,
     #[serde(rename = "GOMAXPROCS")]
     gomaxprocs: usize,
     #[serde(rename = "GOMEMLIMIT")]
@@ -62,19 +94,20 @@ struct RuntimeInfo<'a> {
     storage_retention: &'a str,
 }
 
-/// `/api/v1/status/runtimeinfo`. What belongs to Go's runtime is what comes nearest (computing threads, memory
-/// budget) or empty; the API is up only with a valid configuration, read at the start.
+/// `/api/v1/status/runtimeinfo`. What belongs to Go's runtime is what comes nearest (background tasks, computing threads,
+/// memory budget) or empty.
 pub async fn runtimeinfo(State(api): State<Api>) -> Result<Answer, Failure> {
-    let facts = api.facts()?;
+    let Server { facts, state } = api.server()?;
+    let now = state.now();
     json(&RuntimeInfo {
         start_time: rfc3339_short(api.started_ms),
         cwd: &facts.working_dir,
         hostname: &facts.hostname,
         server_time: rfc3339_short(api.runtime.clock.now_ms()),
-        reload_config_success: true,
-        last_config_time: rfc3339_short(api.started_ms),
-        corruption_count: 0,
-        goroutine_count: 0,
+        reload_config_success: now.reload_successful,
+        last_config_time: rfc3339_short(now.config_read_ms),
+        corruption_count: now.wal_corruptions,
+        goroutine_count: now.tasks,
         gomaxprocs: api.runtime.cpu.parallelism(),
         gomemlimit: facts.memory_limit_bytes,
         gogc: "",
@@ -85,12 +118,12 @@ pub async fn runtimeinfo(State(api): State<Api>) -> Result<Answer, Failure> {
 
 /// `/api/v1/status/flags`
 pub async fn flags(State(api): State<Api>) -> Result<Answer, Failure> {
-    json(&api.facts()?.flags)
+    json(&api.server()?.facts.flags)
 }
 
 /// `/api/v1/status/config`
 pub async fn config(State(api): State<Api>) -> Result<Answer, Failure> {
-    json(&serde_json::json!({ "yaml": api.facts()?.config_yaml }))
+    json(&serde_json::json!({ "yaml": api.server()?.facts.config_yaml }))
 }
 
 /// `/api/v1/status/walreplay`. The log is replayed before requests are answered, so there is nothing left of it.
@@ -99,10 +132,10 @@ pub async fn walreplay() -> Answer {
 }
 
 impl QueryApi {
-    fn facts(&self) -> Result<&ServerFacts, Failure> {
+    fn server(&self) -> Result<&Server, Failure> {
         let unknown =
             || Failure(ApiError::NotImplemented("this role does not tell its configuration".into()));
-        self.facts.get().ok_or_else(unknown)
+        self.server.get().ok_or_else(unknown)
     }
 }
 

@@ -1,15 +1,22 @@
 //! Between Thanos' wire types and the model's.
 
+use cairn_model::TimestampMs;
 use cairn_model::chunk::{AggrChunk, Aggregates, Chunk, Encoding};
-use cairn_model::labels::{Labels, LabelsRef};
+use cairn_model::labels::LabelsRef;
 use cairn_model::matcher::{MatchOp, Matcher};
 use cairn_model::storage::{SelectHints, StoreError};
 use cairn_model::tenant::{TenantId, TenantScope};
 use cairn_proto::thanos as wire;
+use prost_types::Timestamp;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::{ToWire, WireChunk};
+use crate::fanout::PartialResponse;
+use crate::shard::Shard;
+
+/// 0001-01-01T00:00:00Z.
+const YEAR_ONE_MS: TimestampMs = -62_135_596_800_000;
 
 /// Metadata key of the tenant; gRPC writes keys in lower case.
 const TENANT_KEY: &str = "thanos-tenant";
@@ -34,6 +41,20 @@ pub fn scope(metadata: &MetadataMap) -> Result<TenantScope, Status> {
     }
     let tenant = TenantId::new(name).map_err(|e| Status::invalid_argument(e.to_string()))?;
     Ok(TenantScope::Only(vec![tenant]))
+}
+
+/// What to do when a store cannot answer.
+pub fn partial_response(strategy: wire::PartialResponseStrategy) -> PartialResponse {
+    match strategy {
+        wire::PartialResponseStrategy::Warn => PartialResponse::Warn,
+        wire::PartialResponseStrategy::Abort => PartialResponse::Abort,
+    }
+}
+
+/// A time on the wire; one that never was is the first of year 1, as Go's zero time.
+pub fn timestamp(t_ms: Option<TimestampMs>) -> Timestamp {
+    let t_ms = t_ms.unwrap_or(YEAR_ONE_MS);
+    Timestamp { seconds: t_ms.div_euclid(1000), nanos: t_ms.rem_euclid(1000) as i32 * 1_000_000 }
 }
 
 /// Wire matchers, compiled.
@@ -134,14 +155,9 @@ fn wire_chunk(c: WireChunk) -> wire::Chunk {
     wire::Chunk { r#type: encoding.into(), data: c.data, hash: 0 }
 }
 
-/// Whether `labels` fall into the shard that is asked for.
-pub fn in_shard(shard: &wire::ShardInfo, labels: &Labels) -> bool {
-    if shard.total_shards < 1 {
-        return true;
-    }
-    let listed = |n: &str| shard.labels.iter().any(|l| l == n);
-    let hash = labels.filtered(|n| listed(n) == shard.by).stable_hash();
-    hash % shard.total_shards as u64 == shard.shard_index as u64
+/// The shard that is asked for.
+pub fn shard(s: &wire::ShardInfo) -> Shard {
+    Shard { index: s.shard_index, total: s.total_shards, by: s.by, labels: s.labels.clone() }
 }
 
 /// Errors of a store as gRPC codes.
@@ -153,26 +169,5 @@ pub fn status(e: StoreError) -> Status {
         StoreError::LimitExceeded { .. } => Status::resource_exhausted(text),
         StoreError::Canceled => Status::cancelled(text),
         StoreError::Unsupported(_) => Status::unimplemented(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_part_the_series() {
-        let labels: Vec<Labels> = (0..200)
-            .map(|i| Labels::from_pairs([("a", i.to_string()), ("b", "x".into())]).unwrap())
-            .collect();
-        for by in [true, false] {
-            let shard = |i| wire::ShardInfo { shard_index: i, total_shards: 3, by, labels: vec!["a".into()] };
-            let owners: Vec<usize> =
-                labels.iter().map(|l| (0..3).filter(|i| in_shard(&shard(*i), l)).count()).collect();
-            assert!(owners.iter().all(|n| *n == 1));
-            let first = labels.iter().filter(|l| in_shard(&shard(0), l)).count();
-            // Without the label `a` all series hash alike.
-            assert!(if by { (20..180).contains(&first) } else { first == 0 || first == 200 });
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! `thanos.info.Info`: what this server has and serves.
 
 use cairn_proto::thanos::info::info_server::Info;
-use cairn_proto::thanos::info::{InfoRequest, InfoResponse, StoreInfo, TsdbInfo};
+use cairn_proto::thanos::info::{
+    ExemplarsInfo, InfoRequest, InfoResponse, MetricMetadataInfo, RulesInfo, StatusInfo, StoreInfo,
+    TargetsInfo, TsdbInfo,
+};
 use tonic::{Request, Response, Status};
 
 use super::convert::label_set;
@@ -10,12 +13,13 @@ use crate::fanout::Fanout;
 /// Answers for all stores together.
 pub struct InfoApi {
     fanout: Fanout,
+    has_rules: bool,
 }
 
 impl InfoApi {
-    /// Speaks for `fanout`.
-    pub fn new(fanout: Fanout) -> Self {
-        InfoApi { fanout }
+    /// Speaks for `fanout`, and for rules if there is a source of them.
+    pub fn new(fanout: Fanout, has_rules: bool) -> Self {
+        InfoApi { fanout, has_rules }
     }
 }
 
@@ -47,7 +51,13 @@ impl Info for InfoApi {
                 tsdb_infos,
                 supports_projections: false,
             }),
-            ..InfoResponse::default()
+            // Exemplars have no range of their own; Thanos announces all times for them too.
+            exemplars: Some(ExemplarsInfo { min_time: i64::MIN, max_time: i64::MAX }),
+            rules: self.has_rules.then_some(RulesInfo {}),
+            metric_metadata: Some(MetricMetadataInfo {}),
+            targets: Some(TargetsInfo {}),
+            status: Some(StatusInfo {}),
+            query: None,
         }))
     }
 }

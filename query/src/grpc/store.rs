@@ -1,6 +1,5 @@
 //! `thanos.Store`: series, label names, label values.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use cairn_model::labels::Labels;
@@ -8,11 +7,12 @@ use cairn_model::storage::{LabelsRequest, Queryable, Series, SeriesRequest};
 use cairn_proto::thanos as wire;
 use cairn_proto::thanos::series_response::Result as Frame;
 use cairn_proto::thanos::store_server::Store;
-use futures::Stream;
 use tonic::{Request, Response, Status};
 
-use super::ToWire;
-use super::convert::{Wanted, aggr_chunks, hints, in_shard, matchers, scope, status, wire_labels};
+use super::convert::{
+    Wanted, aggr_chunks, hints, matchers, partial_response, scope, shard, status, wire_labels,
+};
+use super::{Frames, ToWire};
 use crate::fanout::{Fanout, PartialResponse};
 
 /// Most series in one message, whatever the caller asks for.
@@ -24,24 +24,27 @@ pub struct StoreGrpc {
     to_wire: Arc<ToWire>,
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<wire::SeriesResponse, Status>> + Send>>;
-
 impl StoreGrpc {
     /// Over `fanout`.
     pub fn new(fanout: Fanout, to_wire: Arc<ToWire>) -> Self {
         StoreGrpc { fanout, to_wire }
     }
 
-    fn fanout_for(&self, abort: bool) -> Fanout {
-        self.fanout.with_partial_response(if abort { PartialResponse::Abort } else { PartialResponse::Warn })
+    /// `disabled` is the older field, which wins.
+    fn fanout_for(&self, disabled: bool, strategy: wire::PartialResponseStrategy) -> Fanout {
+        let asked = if disabled { PartialResponse::Abort } else { partial_response(strategy) };
+        self.fanout.with_partial_response(asked)
     }
 }
 
 #[tonic::async_trait]
 impl Store for StoreGrpc {
-    type SeriesStream = Frames;
+    type SeriesStream = Frames<wire::SeriesResponse>;
 
-    async fn series(&self, request: Request<wire::SeriesRequest>) -> Result<Response<Frames>, Status> {
+    async fn series(
+        &self,
+        request: Request<wire::SeriesRequest>,
+    ) -> Result<Response<Self::SeriesStream>, Status> {
         let tenants = scope(request.metadata())?;
         let r = request.into_inner();
         let mut select = SeriesRequest::new(r.min_time, r.max_time, matchers(&r.matchers)?);
@@ -52,15 +55,18 @@ impl Store for StoreGrpc {
         select.skip_chunks = r.skip_chunks;
         select.max_resolution_ms = r.max_resolution_window;
         select.hints = hints(r.query_hints.as_ref());
-        let abort = r.partial_response_disabled
-            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
-        let selected = self.fanout_for(abort).select(select).await.map_err(status)?;
+        let limit = usize::try_from(r.limit).unwrap_or(0);
+        // What is dropped or joined below must not count, so then stores answer everything.
+        let counts_as_stored = r.shard_info.is_none() && r.without_replica_labels.is_empty();
+        select.limit = if counts_as_stored { limit } else { 0 };
+        let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
+        let selected = fanout.select(select).await.map_err(status)?;
 
         let mut series = without_labels(selected.series, &r.without_replica_labels);
-        if let Some(shard) = &r.shard_info {
-            series.retain(|s| in_shard(shard, &s.labels));
+        if let Some(shard) = r.shard_info.as_ref().map(shard) {
+            series.retain(|s| shard.holds(&s.labels));
         }
-        if let Some(limit) = usize::try_from(r.limit).ok().filter(|l| *l > 0) {
+        if limit > 0 {
             series.truncate(limit);
         }
         let warnings = selected.warnings.into_iter().map(|w| Ok(frame(Frame::Warning(w))));
@@ -87,9 +93,8 @@ impl Store for StoreGrpc {
             matchers: matchers(&r.matchers)?,
             limit: 0,
         };
-        let abort = r.partial_response_disabled
-            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
-        let mut found = self.fanout_for(abort).label_names(asked).await.map_err(status)?;
+        let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
+        let mut found = fanout.label_names(asked).await.map_err(status)?;
         found.values.retain(|n| !r.without_replica_labels.contains(n));
         truncate(&mut found.values, r.limit);
         Ok(Response::new(wire::LabelNamesResponse {
@@ -116,11 +121,10 @@ impl Store for StoreGrpc {
             min_ms: r.start,
             max_ms: r.end,
             matchers: matchers(&r.matchers)?,
-            limit: 0,
+            limit: usize::try_from(r.limit).unwrap_or(0),
         };
-        let abort = r.partial_response_disabled
-            || r.partial_response_strategy() == wire::PartialResponseStrategy::Abort;
-        let mut found = self.fanout_for(abort).label_values(&r.label, asked).await.map_err(status)?;
+        let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
+        let mut found = fanout.label_values(&r.label, asked).await.map_err(status)?;
         truncate(&mut found.values, r.limit);
         Ok(Response::new(wire::LabelValuesResponse {
             values: found.values,

@@ -1,21 +1,13 @@
 //! Parameters of `/api/v1/rules`.
 
-use cairn_model::Matcher;
+use cairn_model::rules::RulesFilter;
 use cairn_promql::parser;
 
 /// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct RulesParams {
-    /// `type`: `Some(true)` alerts only, `Some(false)` recording rules only.
-    pub alerts_only: Option<bool>,
-    /// `rule_name[]`; empty is all.
-    pub rule_names: Vec<String>,
-    /// `rule_group[]`; empty is all.
-    pub groups: Vec<String>,
-    /// `file[]`; empty is all.
-    pub files: Vec<String>,
-    /// `match[]`: rules whose fixed labels match any of the selectors; empty is all.
-    pub matchers: Vec<Vec<Matcher>>,
+    /// `type`, `rule_name[]`, `rule_group[]`, `file[]`, `match[]`.
+    pub filter: RulesFilter,
     /// `exclude_alerts`
     pub exclude_alerts: bool,
     /// `group_limit`: groups a page; `None` is all.
@@ -49,13 +41,13 @@ impl RulesParams {
         let mut params = RulesParams::default();
         for (name, value) in pairs {
             match name {
-                "type" => params.alerts_only = rule_type(value)?,
-                "rule_name[]" => params.rule_names.push(value.to_owned()),
-                "rule_group[]" => params.groups.push(value.to_owned()),
-                "file[]" => params.files.push(value.to_owned()),
+                "type" => params.filter.alerting = rule_type(value)?,
+                "rule_name[]" => params.filter.names.push(value.to_owned()),
+                "rule_group[]" => params.filter.groups.push(value.to_owned()),
+                "file[]" => params.filter.files.push(value.to_owned()),
                 "match[]" => {
                     let matchers = parser::parse_selector(value).map_err(|e| invalid(name, e.to_string()))?;
-                    params.matchers.push(matchers);
+                    params.filter.selectors.push(matchers);
                 }
                 "exclude_alerts" => params.exclude_alerts = boolean(name, value)?,
                 "group_limit" => {

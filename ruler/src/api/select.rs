@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cairn_model::{Labels, Matcher};
+use cairn_model::rules::RulesFilter;
+use cairn_model::{Labels, LabelsBuilder, Matcher};
 
 use super::json::{self, AlertsAnswer, RulesAnswer};
 use super::params::{InvalidParam, RulesParams};
@@ -25,11 +26,12 @@ pub fn rules(groups: &[Arc<GroupView>], params: &RulesParams) -> Result<RulesAns
     }
     let mut answer = RulesAnswer { groups: Vec::new(), group_next_token: None };
     for group in &groups[from..] {
-        if !listed(&params.groups, &group.key.name) || !listed(&params.files, &group.key.file) {
+        let filter = &params.filter;
+        if !is_group_wanted(group, filter) {
             continue;
         }
-        let wanted: Vec<&RuleView> = group.rules.iter().filter(|rule| is_wanted(rule, params)).collect();
-        if wanted.is_empty() && !is_unfiltered_empty(group, params) {
+        let wanted = wanted(group, filter, &Labels::empty());
+        if wanted.is_empty() && !is_unfiltered_empty(group, filter) {
             continue;
         }
         if params.group_limit.is_some_and(|limit| answer.groups.len() == limit) {
@@ -52,18 +54,27 @@ pub fn alerts(groups: &[Arc<GroupView>]) -> AlertsAnswer {
 }
 
 /// A group that has no rules at all is shown when nothing asks for particular ones.
-fn is_unfiltered_empty(group: &GroupView, params: &RulesParams) -> bool {
+fn is_unfiltered_empty(group: &GroupView, filter: &RulesFilter) -> bool {
     group.rules.is_empty()
-        && params.rule_names.is_empty()
-        && params.matchers.is_empty()
-        && params.alerts_only.is_none()
+        && filter.names.is_empty()
+        && filter.selectors.is_empty()
+        && filter.alerting.is_none()
 }
 
-fn is_wanted(rule: &RuleView, params: &RulesParams) -> bool {
-    params.alerts_only.is_none_or(|alerts| alerts == rule.spec.is_alert())
-        && listed(&params.rule_names, &rule.spec.name)
-        && (params.matchers.is_empty()
-            || params.matchers.iter().any(|matchers| matches_fixed_labels(rule, matchers)))
+/// Whether the filter names the group, or no group.
+pub fn is_group_wanted(group: &GroupView, filter: &RulesFilter) -> bool {
+    listed(&filter.groups, &group.key.name) && listed(&filter.files, &group.key.file)
+}
+
+/// The rules of a group that the filter wants; `external` labels count as labels of each rule.
+pub fn wanted<'a>(group: &'a GroupView, filter: &RulesFilter, external: &Labels) -> Vec<&'a RuleView> {
+    let is_wanted = |rule: &&RuleView| {
+        filter.alerting.is_none_or(|alerts| alerts == rule.spec.is_alert())
+            && listed(&filter.names, &rule.spec.name)
+            && (filter.selectors.is_empty()
+                || filter.selectors.iter().any(|matchers| matches_fixed_labels(rule, matchers, external)))
+    };
+    group.rules.iter().filter(is_wanted).collect()
 }
 
 fn listed(names: &[String], name: &str) -> bool {
@@ -71,12 +82,14 @@ fn listed(names: &[String], name: &str) -> bool {
 }
 
 /// Labels that are templates have no value before an alert is there, so they match nothing.
-fn matches_fixed_labels(rule: &RuleView, matchers: &[Matcher]) -> bool {
+fn matches_fixed_labels(rule: &RuleView, matchers: &[Matcher], external: &Labels) -> bool {
+    let mut labels = LabelsBuilder::from_labels(external.as_ref());
     let fixed = rule.spec.labels.iter().filter(|(_, value)| !value.contains("{{"));
-    match Labels::from_pairs(fixed) {
-        Ok(labels) => matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref())),
-        Err(_) => false,
-    }
+    fixed.for_each(|(name, value)| {
+        labels.set(name, value);
+    });
+    let labels = labels.build();
+    matchers.iter().all(|matcher| matcher.matches_labels(labels.as_ref()))
 }
 
 /// Names a group for the next page. Clients must not read anything into it.

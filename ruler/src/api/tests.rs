@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::Request;
+use cairn_model::rules::{AlertState, RuleGroupStatus, RulesFilter, RulesSource};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -173,5 +174,41 @@ async fn alerts_and_alertmanagers() {
     let want =
         json!({"activeAlertmanagers": [{"url": "http://am:9093/api/v2/alerts"}], "droppedAlertmanagers": []});
     assert_eq!(answer["data"], want);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_front_ends_get_the_same_state() {
+    let world = running().await;
+    let listed = |filter: RulesFilter| {
+        let groups = world.ruler.rule_groups(&filter);
+        let name = |g: &RuleGroupStatus| {
+            (g.name.clone(), g.rules.iter().map(|r| r.name.clone()).collect::<Vec<_>>().join(","))
+        };
+        groups.iter().map(name).map(|(group, rules)| format!("{group}:{rules}")).collect::<Vec<_>>()
+    };
+    let selector = |text| vec![cairn_promql::parser::parse_selector(text).unwrap()];
+    for (filter, want) in [
+        (RulesFilter::default(), vec!["a:up:sum,Down", "b:broken", "empty:"]),
+        (RulesFilter { alerting: Some(true), ..Default::default() }, vec!["a:Down", "b:", "empty:"]),
+        (RulesFilter { alerting: Some(false), ..Default::default() }, vec!["a:up:sum", "b:broken", "empty:"]),
+        (RulesFilter { names: vec!["Down".into()], ..Default::default() }, vec!["a:Down"]),
+        (RulesFilter { groups: vec!["b".into()], ..Default::default() }, vec!["b:broken"]),
+        (RulesFilter { files: vec!["other.yml".into()], ..Default::default() }, vec![]),
+        (RulesFilter { selectors: selector("{team=\"x\"}"), ..Default::default() }, vec!["a:up:sum"]),
+        (RulesFilter { selectors: selector("{who=~\".+\"}"), ..Default::default() }, vec![]),
+    ] {
+        assert_eq!(listed(filter.clone()), want, "{filter:?}");
+    }
+    let groups = world.ruler.rule_groups(&RulesFilter::default());
+    assert!(!groups[0].abort_on_partial && groups[1].abort_on_partial);
+    let (recording, alerting) = (&groups[0].rules[0], &groups[0].rules[1]);
+    assert!(recording.alerting.is_none() && recording.health == "ok");
+    let details = alerting.alerting.as_ref().unwrap();
+    assert_eq!((details.state, details.keep_firing_for_ms), (Some(AlertState::Firing), 300_000));
+    let alert = &details.alerts[0];
+    assert_eq!((alert.labels.get("job"), alert.value), (Some("m"), 0.0));
+    assert!(alert.active_at_ms >= START_MS && alert.state == AlertState::Firing);
+    assert!(groups[1].rules[0].last_error.as_ref().unwrap().contains("duplicate series"));
     world.stop().await;
 }

@@ -235,6 +235,11 @@ async fn a_broken_file_leaves_the_old_rules_in_force() {
         "{text}"
     );
     assert_eq!(world.metric("thanos_rule_config_last_reload_successful"), 0.0);
+    let state = world.ruler.reload_state();
+    assert!(
+        !state.successful && state.success_ms >= START_MS,
+        "{state:?}: the rules in force are the old ones"
+    );
     world.sleep_min(2).await;
     assert_eq!(world.memory.floats(SUM).len(), 4, "the old rule goes on");
     world.rewrite_rules(RECORDING).await.unwrap();

@@ -67,13 +67,19 @@ fn mismatch(line: &Line, wanted: &Asked, got: &Asked, points: &mut usize) -> Opt
     difference(&normal(wanted), &normal(got), "", points)
 }
 
-#[test]
-fn requests_are_answered_as_prometheus_answers_them() -> Result<()> {
-    let Some(openapi) = OpenApi::load()? else { return Ok(()) };
-    let Some(pair) = Pair::start("api requests")? else { return Ok(()) };
+/// What was compared.
+struct Compared {
+    asked: usize,
+    validated: usize,
+    points: usize,
+}
+
+/// Asks a table's requests of both servers; `None` where something that is needed is missing.
+fn compare(test: &str, table: &str) -> Result<Option<Compared>> {
+    let Some(openapi) = OpenApi::load()? else { return Ok(None) };
+    let Some(pair) = Pair::start(test)? else { return Ok(None) };
     let (mut asked, mut validated, mut points, mut failures) = (0, 0, 0, Vec::new());
-    let table = include_str!("requests.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-    for text in table {
+    for text in table.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
         let line = Line::read(text, pair.end_s);
         let (wanted, got) = (line.ask(&pair.prometheus)?, line.ask(&pair.cairn)?);
         asked += 1;
@@ -91,6 +97,22 @@ fn requests_are_answered_as_prometheus_answers_them() -> Result<()> {
     }
     println!("{asked} requests, {points} points compared, {validated} answers validated");
     assert!(failures.is_empty(), "{} of {asked} differ:\n{}", failures.len(), failures.join("\n"));
-    assert!(asked > 150 && validated > 100 && points > 100, "too little was compared");
+    Ok(Some(Compared { asked, validated, points }))
+}
+
+#[test]
+fn requests_are_answered_as_prometheus_answers_them() -> Result<()> {
+    if let Some(c) = compare("api requests", include_str!("requests.txt"))? {
+        assert!(c.asked > 150 && c.validated > 100 && c.points > 100, "too little was compared");
+    }
+    Ok(())
+}
+
+/// The contract that Grafana's data source lives by.
+#[test]
+fn grafana_is_answered_as_prometheus_answers_it() -> Result<()> {
+    if let Some(c) = compare("api grafana", include_str!("grafana.txt"))? {
+        assert!(c.asked > 40 && c.validated > 20 && c.points > 10_000, "too little was compared");
+    }
     Ok(())
 }

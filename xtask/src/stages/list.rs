@@ -128,5 +128,6 @@ pub const STAGES: &[Stage] = &[
         when: ByName,
         steps: &[Cargo(&["test", "--workspace", "--test", "layers", "--test", "deploy"])],
     },
+    Stage { name: "arrow", peers: &[], when: Full, steps: &[Own(super::arrow::run)] },
     Stage { name: "newcomer", peers: &[], when: Full, steps: &[Own(newcomer::run)] },
 ];

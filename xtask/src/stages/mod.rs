@@ -4,6 +4,7 @@
 //! stop the next. Invariant: the last line on stdout is `N passed, N failed, N skipped`, and the exit code follows from
 //! it alone: 0 iff nothing failed, and with `CI` set, nothing was skipped either.
 
+mod arrow;
 mod list;
 mod newcomer;
 mod runner;

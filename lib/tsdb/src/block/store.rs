@@ -233,10 +233,10 @@ impl BlockStore {
         let unread = is_of_the_disk(e);
         let mut state = self.state.write();
         let copied = state.blocks.remove(&ulid).is_some_and(|b| b.copy.get().is_some());
-        if !state.quarantined.contains_key(&ulid) {
+        state.quarantined.entry(ulid).or_insert_with(|| {
             error!(block = %ulid, folder = %folder.display(), reason, unread, "block set aside: its data is not answered from here");
-            state.quarantined.insert(ulid, Quarantined { folder, reason, unread, copied });
-        }
+            Quarantined { folder, reason, unread, copied }
+        });
         drop(state);
         self.show();
     }

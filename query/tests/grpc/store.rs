@@ -1,128 +1,14 @@
-//! A client walks every gRPC method of the router, in process: no socket, no clock.
+//! `thanos.Store`: order, frames, batches, limits, shards, replicas, aggregates, tenants, failures.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use axum::Router;
-use bytes::Bytes;
-use cairn_model::chunk::{AggrChunk, Aggregates, Chunk, ChunkData, Encoding};
-use cairn_model::labels::Labels;
-use cairn_model::matcher::Matcher;
-use cairn_model::storage::{
-    LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
-};
-use cairn_model::tenant::TenantScope;
 use cairn_proto::thanos as wire;
-use cairn_proto::thanos::info::info_client::InfoClient;
 use cairn_proto::thanos::series_response::Result as Frame;
 use cairn_proto::thanos::store_client::StoreClient;
-use cairn_query::grpc::{WireChunk, router};
-use cairn_query::{Fanout, PartialResponse};
-use futures::StreamExt;
 use tonic::{Code, Request};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-/// A store of fixed series that answers what matches.
-struct Memory {
-    name: &'static str,
-    tenant: &'static str,
-    series: Vec<Series>,
-    down: bool,
-}
+use xxhash_rust::xxh64::xxh64;
 
-#[async_trait]
-impl StoreApi for Memory {
-    fn info(&self) -> StoreInfo {
-        let external = Labels::from_pairs([("tenant_id", self.tenant)]).unwrap();
-        StoreInfo { name: self.name.into(), min_ms: 0, max_ms: 1000, label_sets: vec![external] }
-    }
-
-    async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
-        if self.down {
-            return Err(StoreError::Unavailable { store: self.name.into(), reason: "down".into() });
-        }
-        let mut found = self.matching(&request.tenants, &request.matchers);
-        if request.skip_chunks {
-            found.iter_mut().for_each(|s| s.chunks.clear());
-        }
-        Ok(futures::stream::iter([Ok(found)]).boxed())
-    }
-
-    async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
-        let found = self.matching(&request.tenants, &request.matchers);
-        let values = found.iter().flat_map(|s| s.labels.iter().map(|(n, _)| n.to_owned())).collect();
-        Ok(Names { values, warnings: vec![] })
-    }
-
-    async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
-        let found = self.matching(&request.tenants, &request.matchers);
-        let values = found.iter().filter_map(|s| s.labels.get(name).map(str::to_owned)).collect();
-        Ok(Names { values, warnings: vec![] })
-    }
-}
-
-impl Memory {
-    fn matching(&self, tenants: &TenantScope, matchers: &[Matcher]) -> Vec<Series> {
-        let readable = match tenants {
-            TenantScope::All => true,
-            TenantScope::Only(list) => list.iter().any(|t| t.as_str() == self.tenant),
-        };
-        let fits = |s: &&Series| matchers.iter().all(|m| m.matches(s.labels.get(&m.name).unwrap_or("")));
-        if readable { self.series.iter().filter(fits).cloned().collect() } else { Vec::new() }
-    }
-}
-
-fn chunk(byte: u8, min_ms: i64, max_ms: i64) -> Chunk {
-    Chunk { min_ms, max_ms, data: ChunkData::Encoded(Encoding::Xor, Bytes::from(vec![byte; 3])) }
-}
-
-fn series(pairs: &[(&str, &str)], chunks: Vec<AggrChunk>) -> Series {
-    Series { labels: Labels::from_pairs(pairs.iter().copied()).unwrap(), chunks }
-}
-
-/// Tenant `a` has 10 series `up` in two replicas, tenant `b` one downsampled series in a store that may be down.
-fn routes(down: bool) -> Router {
-    let mut of_a = Vec::new();
-    for i in 0..10 {
-        for replica in ["r1", "r2"] {
-            let instance = format!("i{i}");
-            let labels =
-                [("__name__", "up"), ("instance", &instance), ("replica", replica), ("tenant_id", "a")];
-            of_a.push(series(&labels, vec![AggrChunk::Raw(chunk(i, i64::from(i), 100))]));
-        }
-    }
-    let aggregates = Aggregates {
-        min_ms: 0,
-        max_ms: 100,
-        count: Some(chunk(1, 0, 100)),
-        sum: Some(chunk(2, 0, 100)),
-        min: Some(chunk(3, 0, 100)),
-        max: Some(chunk(4, 0, 100)),
-        counter: Some(chunk(5, 0, 100)),
-    };
-    let labels = [("__name__", "down"), ("tenant_id", "b")];
-    let of_b = vec![series(&labels, vec![AggrChunk::Downsampled(Box::new(aggregates))])];
-    let stores: Vec<Arc<dyn StoreApi>> = vec![
-        Arc::new(Memory { name: "one", tenant: "a", series: of_a, down: false }),
-        Arc::new(Memory { name: "two", tenant: "b", series: of_b, down }),
-    ];
-    router(Fanout::new(stores, PartialResponse::Warn, 0), Arc::new(to_wire))
-}
-
-fn to_wire(chunk: &Chunk) -> Result<Vec<WireChunk>, String> {
-    match &chunk.data {
-        ChunkData::Encoded(encoding, data) => {
-            let (min_ms, max_ms) = (chunk.min_ms, chunk.max_ms);
-            Ok(vec![WireChunk { encoding: *encoding, data: data.clone(), min_ms, max_ms }])
-        }
-        ChunkData::Columns(_) => Err("these tests have no columns".into()),
-    }
-}
+use crate::world::{World, routes};
 
 fn store() -> StoreClient<Router> {
     StoreClient::new(routes(false))
@@ -164,16 +50,6 @@ fn flat(series: &[wire::Series]) -> Vec<Vec<(&str, &str)>> {
 }
 
 #[tokio::test]
-async fn info_tells_tenants_times_and_what_is_served() {
-    let info = InfoClient::new(routes(false)).info(wire::info::InfoRequest {}).await.unwrap().into_inner();
-    let tenants: Vec<_> = info.label_sets.iter().map(|s| s.labels[0].value.as_str()).collect();
-    assert_eq!((tenants, info.component_type.as_str()), (vec!["a", "b"], "receive"));
-    let store = info.store.unwrap();
-    assert_eq!((store.min_time, store.max_time, store.tsdb_infos.len()), (0, 1000, 2));
-    assert!(store.supports_sharding && store.supports_without_replica_labels);
-}
-
-#[tokio::test]
 async fn series_come_sorted_one_a_frame_unless_batches_are_asked_for() {
     let single = frames(routes(false), select("up")).await;
     assert!(single.len() == 20 && single.iter().all(|f| matches!(f, Frame::Series(_))));
@@ -212,6 +88,74 @@ async fn shards_together_are_everything_once() {
 }
 
 #[tokio::test]
+async fn a_shard_is_found_by_thanos_hash() {
+    for i in 0..3 {
+        let labels = vec!["instance".to_owned(), "replica".to_owned()];
+        let shard = wire::ShardInfo { shard_index: i, total_shards: 3, by: true, labels };
+        let got = answered(wire::SeriesRequest { shard_info: Some(shard), ..select("up") }).await;
+        let everything = answered(select("up")).await;
+        let wanted: Vec<_> = flat(&everything)
+            .into_iter()
+            .filter(|pairs| {
+                let listed = pairs.iter().filter(|(n, _)| matches!(*n, "instance" | "replica"));
+                let bytes: Vec<u8> = listed
+                    .flat_map(|(n, v)| [n.as_bytes(), &[0xff], v.as_bytes(), &[0xff]].concat())
+                    .collect();
+                xxh64(&bytes, 0) % 3 == i as u64
+            })
+            .collect();
+        assert!(!wanted.is_empty());
+        assert_eq!(flat(&got), wanted, "shard {i}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_counts_the_series_of_the_shard() {
+    let shard =
+        wire::ShardInfo { shard_index: 1, total_shards: 2, by: true, labels: vec!["instance".into()] };
+    let whole = answered(wire::SeriesRequest { shard_info: Some(shard.clone()), ..select("up") }).await;
+    let cut = answered(wire::SeriesRequest { shard_info: Some(shard), limit: 3, ..select("up") }).await;
+    assert!(whole.len() > 3);
+    assert_eq!(flat(&cut), flat(&whole)[..3]);
+}
+
+#[tokio::test]
+async fn stores_are_told_resolution_purpose_and_limit() {
+    let asked = async |request| {
+        let world = World::default();
+        let seen = world.asked.clone();
+        frames(world.routes(), request).await;
+        seen.lock()[0].clone()
+    };
+    let query_hints = wire::QueryHints {
+        step_millis: 15_000,
+        func: Some(wire::Func { name: "rate".into() }),
+        grouping: Some(wire::Grouping { by: true, labels: vec!["job".into()] }),
+        range: Some(wire::Range { millis: 300_000 }),
+        ..Default::default()
+    };
+    let request = wire::SeriesRequest {
+        max_resolution_window: 3_600_000,
+        query_hints: Some(query_hints),
+        limit: 5,
+        ..select("up")
+    };
+    let got = asked(request.clone()).await;
+    assert_eq!((got.min_ms, got.max_ms, got.max_resolution_ms, got.limit), (0, 1000, 3_600_000, 5));
+    let hints = &got.hints;
+    assert_eq!(
+        (hints.step_ms, hints.range_ms, hints.func.as_str(), hints.by),
+        (15_000, 300_000, "rate", true)
+    );
+    assert_eq!(hints.grouping, ["job"]);
+    // What is dropped or joined afterwards must not count.
+    let without = wire::SeriesRequest { without_replica_labels: vec!["replica".into()], ..request.clone() };
+    assert_eq!(asked(without).await.limit, 0);
+    let shard_info = Some(wire::ShardInfo { total_shards: 2, ..Default::default() });
+    assert_eq!(asked(wire::SeriesRequest { shard_info, ..request }).await.limit, 0);
+}
+
+#[tokio::test]
 async fn replicas_become_one_sorted_series() {
     let without = vec!["replica".to_owned()];
     let series = answered(wire::SeriesRequest { without_replica_labels: without, ..select("up") }).await;
@@ -233,6 +177,10 @@ async fn only_the_asked_aggregates_are_sent() {
     assert!(c.sum.is_none() && c.min.is_none() && c.max.is_none());
     assert_eq!(c.count.as_ref().unwrap().data[..], [1, 1, 1]);
     assert_eq!(c.counter.as_ref().unwrap().data[..], [5, 5, 5]);
+    // Raw data has no aggregates, whatever is asked for.
+    let raw =
+        answered(wire::SeriesRequest { aggregates: vec![wire::Aggr::Sum.into()], ..select("up") }).await;
+    assert!(raw.iter().all(|s| s.chunks[0].raw.is_some() && s.chunks[0].sum.is_none()));
 }
 
 #[tokio::test]
@@ -288,23 +236,4 @@ async fn label_names_and_values_are_sorted_matched_and_limited() {
     assert_eq!(store().label_values(cut).await.unwrap().into_inner().values, ["i0", "i1"]);
     let of_b = wire::LabelValuesRequest { matchers: vec![named("down")], ..values };
     assert!(store().label_values(of_b).await.unwrap().into_inner().values.is_empty());
-}
-
-#[tokio::test]
-async fn health_is_serving_and_reflection_lists_the_services() {
-    let health = HealthClient::new(routes(false)).check(HealthCheckRequest::default()).await.unwrap();
-    assert_eq!(health.into_inner().status, 1, "SERVING");
-
-    let list = MessageRequest::ListServices(String::new());
-    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    let mut client = ServerReflectionClient::new(routes(false));
-    let stream = client.server_reflection_info(futures::stream::iter([asked])).await.unwrap();
-    let answer = stream.into_inner().next().await.expect("one answer").unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("{answer:?}");
-    };
-    let names: Vec<_> = list.service.iter().map(|s| s.name.as_str()).collect();
-    for service in ["thanos.Store", "thanos.info.Info", "grpc.health.v1.Health"] {
-        assert!(names.contains(&service), "{service} is not in {names:?}");
-    }
 }
