@@ -123,7 +123,7 @@ mod tests {
         fn it_is_a_map(keys in prop::collection::vec((0u128..40, 0u128..3), 0..300), forget in 1u32..5) {
             let (mut slots, mut model, mut stored) = (Slots::default(), BTreeMap::new(), Vec::new());
             for (tag, rest) in keys {
-                let key = rest << 64 | tag * 0x0700_0000;
+                let key = (rest << 64) | (tag * 0x0700_0000);
                 if model.contains_key(&key) {
                     continue;
                 }

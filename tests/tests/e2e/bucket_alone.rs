@@ -52,7 +52,7 @@ fn blocks_reach_the_bucket_are_compacted_and_answer_alone() -> Result<()> {
         "--compact.settle=1s",
         "--sync-block-duration=1s",
     ];
-    let args: Vec<&str> = args.iter().map(|a| a.as_ref() as &str).collect();
+    let args: Vec<&str> = args.iter().map(|a| &**a).collect();
     let cairn = Cairn::start(dir, &dir.join("data"), &args)?;
     let start = (now() * 1000.0) as i64 - (WINDOWS + 6) * WINDOW_MS;
     let start = start - start.rem_euclid(4 * WINDOW_MS);

@@ -42,7 +42,7 @@ const GRAIN_MS: i64 = 250;
 
 /// Every other run has so small segments that they come and go all the time.
 fn options_of(seed: u64) -> DbOptions {
-    let wal_segment_bytes = if seed % 2 == 0 { 1_500 } else { 256 << 20 };
+    let wal_segment_bytes = if seed.is_multiple_of(2) { 1_500 } else { 256 << 20 };
     DbOptions { wal_segment_bytes, ..options() }
 }
 

@@ -32,7 +32,7 @@ fn rows(schema: &Schema, batches: &[RecordBatch]) -> Vec<Row> {
                 let text = column.values().as_string::<i32>();
                 column.is_valid(i).then(|| (f.name().clone(), text.value(key[i]).to_owned()))
             };
-            let labels = schema.fields().iter().filter_map(|f| label(f)).collect();
+            let labels = schema.fields().iter().filter_map(label).collect();
             let value = values.is_valid(i).then(|| values.value(i).to_bits());
             let histogram = column(HISTOGRAM)
                 .map(|c| c.as_string::<i32>())

@@ -95,6 +95,9 @@ fn fill(program: Program, root: &std::path::Path, data: &Dataset) -> Result<Serv
         .inspect_err(|why| eprintln!("{}: {why}", program.name()))
 }
 
+/// A program, and what it answered first; or why it cannot be compared.
+type First<'a> = (Program, Result<(Asked<'a>, Answered), String>);
+
 /// What the programs gave for one query.
 struct Board {
     turns: Vec<(Program, Result<Vec<Turn>, String>)>,
@@ -104,7 +107,7 @@ struct Board {
 /// Asks all programs once, compares, then lets them take turns.
 fn measure(query: &Query, data: &Dataset, filled: &[Filled], turns: usize) -> Board {
     let path = data.path(query.ask);
-    let asked: Vec<(Program, Result<(Asked<'_>, Answered), String>)> = filled
+    let asked: Vec<First<'_>> = filled
         .iter()
         .map(|(program, server)| {
             let first = |server| {
@@ -145,7 +148,7 @@ fn measure(query: &Query, data: &Dataset, filled: &[Filled], turns: usize) -> Bo
 }
 
 /// Why a program's figures would not count, and a note on what was compared.
-fn judge(asked: &[(Program, Result<(Asked<'_>, Answered), String>)]) -> (Vec<Option<String>>, String) {
+fn judge(asked: &[First<'_>]) -> (Vec<Option<String>>, String) {
     let of = |wanted: Program| {
         let found = asked.iter().find(|(program, _)| *program == wanted);
         found.and_then(|(_, asked)| asked.as_ref().ok()).map(|(_, answered)| answered)
