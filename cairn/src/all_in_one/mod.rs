@@ -1,7 +1,8 @@
 //! Every role in one process, wired in the order in which they need one another.
 //!
-//! Addresses are bound first (a port in use is the most common mistake), the log is replayed before anything is
-//! answered, and the ready line is printed when all of it works. A stop runs backwards: connections drain, work in
+//! Addresses are bound first (a port in use is the most common mistake). Writes are taken as soon as the log can be
+//! written, while it is still being replayed; everything else answers 503 until then. The ready line is printed when all
+//! of it works. A stop runs backwards: connections drain, work in
 //! hand finishes, the log is synced.
 
 mod chunks;
@@ -24,7 +25,7 @@ use cairn_compactor::retention::Retention;
 use cairn_compactor::{Compactor, CompactorConfig};
 use cairn_model::storage::{Appendable, StoreApi};
 use cairn_model::tenant::TENANT_LABEL;
-use cairn_net::{Bound, Gate, HttpStack, Readiness, ServerConfig, health};
+use cairn_net::{Bound, HttpStack, Readiness, ServerConfig, health};
 use cairn_promql::{Engine, EngineOptions};
 use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
 use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
@@ -58,10 +59,20 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let replayed = readiness.gate("replaying the write-ahead log");
 
     let coordinator = start_control_plane(&runtime, &flags, &addresses).await?;
-    let bucket = cairn_bucket::open(&settings.bucket, flags.unsafe_no_conditional_put, &runtime)
-        .await
-        .context("cannot open the bucket")?;
-    let db = open_database(&runtime, &flags, &settings, &replayed).await?;
+    let db = begin_database(&runtime, &flags, &settings).await?;
+    let writes: Arc<dyn Appendable> = db.clone();
+    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone())?;
+    let health = health::routes(readiness.clone(), runtime.metrics.clone());
+    let early = receiver.routes().merge(health.clone());
+    let http = listeners.http.serve(early.clone().merge(health::not_yet(readiness)));
+    listeners.write.serve(early);
+    let bucket = async {
+        let bucket = cairn_bucket::open(&settings.bucket, flags.unsafe_no_conditional_put, &runtime).await;
+        bucket.context("cannot open the bucket")
+    };
+    let replay = async { db.replay().await.context("cannot replay the log") };
+    let (bucket, ()) = futures::future::try_join(bucket, replay).await?;
+    replayed.open();
 
     let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
     let local = db.blocks();
@@ -70,9 +81,6 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks()), Arc::new(gateway)];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
     let engine = engine(&runtime, &flags, &memory);
-    let writes: Arc<dyn Appendable> = db.clone();
-    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone())?;
-
     let around = rules::Surroundings {
         engine: engine.clone(),
         fanout: fanout.clone(),
@@ -91,11 +99,8 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
         rules: Some(Arc::new(ruler.clone())),
         features,
     };
-    let health = health::routes(readiness, runtime.metrics.clone());
-    let http =
-        Router::new().merge(receiver.routes()).merge(api.router()).merge(rules::routes(ruler, &runtime));
-    listeners.http.serve(http.merge(health.clone()));
-    listeners.write.serve(receiver.routes().merge(health));
+    let routes = Router::new().merge(receiver.routes()).merge(api.router());
+    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(health));
     listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
@@ -177,12 +182,7 @@ async fn start_control_plane(
     RaftCoordinator::start(runtime, &options).await.context("cannot start the control plane")
 }
 
-async fn open_database(
-    runtime: &Runtime,
-    flags: &ServeFlags,
-    settings: &Settings,
-    replayed: &Gate,
-) -> Result<Arc<Db>> {
+async fn begin_database(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<Db>> {
     let options = DbOptions {
         wal_sync: flags.wal_sync,
         block_duration: flags.block_duration.0,
@@ -194,9 +194,7 @@ async fn open_database(
         },
         ..DbOptions::new(flags.data_dir.join("tsdb"))
     };
-    let db = Db::open(options, runtime.clone()).await.context("cannot open the database")?;
-    replayed.open();
-    Ok(db)
+    Db::begin(options, runtime.clone()).await.context("cannot open the database")
 }
 
 fn receiver(

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cairn_runtime::{Metrics, Shutdown};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use parking_lot::Mutex;
 
 /// Media type of Prometheus' text format.
@@ -70,6 +70,16 @@ impl Readiness {
         let closed: Vec<_> = self.gates.lock().iter().filter(|g| !g.is_open()).map(|g| g.missing).collect();
         (!closed.is_empty()).then(|| closed.join(", "))
     }
+}
+
+/// Answers everything with 503 and what is missing: for paths that a process cannot serve yet.
+pub fn not_yet(readiness: Readiness) -> Router {
+    let answer = move || async move {
+        let missing = readiness.missing().unwrap_or_else(|| "starting".to_owned());
+        let text = format!("not ready: {missing}; ask again in a moment\n");
+        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text)
+    };
+    Router::new().fallback(answer)
 }
 
 /// `/-/healthy`, `/-/ready` and `/metrics`.

@@ -17,4 +17,4 @@ pub mod tenant;
 
 pub use error::ApiError;
 pub use health::{Gate, Readiness};
-pub use server::{Bound, HttpStack, NetError, ServerConfig};
+pub use server::{Bound, HttpStack, NetError, ServerConfig, Serving};

@@ -20,6 +20,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 use tracing::{debug, warn};
@@ -112,26 +113,41 @@ impl Bound {
         self.addr
     }
 
-    /// Serves `router` until the process shuts down, in the background.
-    pub fn serve(self, router: Router) {
+    /// Serves `router` until the process shuts down, in the background. What it gives can replace the routes.
+    pub fn serve(self, router: Router) -> Serving {
         let Bound { stack, config, listener, .. } = self;
         let name = config.name;
         let server = Arc::new(Server {
-            router: stack.metrics.wrap(router),
+            router: RwLock::new(stack.metrics.wrap(router)),
             slots: Arc::new(Semaphore::new(config.max_connections.max(1))),
             stack,
             config,
             listener: tokio::sync::Mutex::new(Some(listener)),
         });
         let (tasks, clock) = (server.stack.runtime.tasks.clone(), server.stack.runtime.clock.clone());
+        let serving = Serving { server: server.clone() };
         tasks.spawn_loop(name, clock, move |shutdown| server.clone().accept_loop(shutdown));
+        serving
+    }
+}
+
+/// A server that serves.
+pub struct Serving {
+    server: Arc<Server>,
+}
+
+impl Serving {
+    /// From the next request on `router` answers, on open connections too: for a process that can do more than when it
+    /// began to serve.
+    pub fn replace(&self, router: Router) {
+        *self.server.router.write() = self.server.stack.metrics.wrap(router);
     }
 }
 
 struct Server {
     stack: HttpStack,
     config: ServerConfig,
-    router: Router,
+    router: RwLock<Router>,
     slots: Arc<Semaphore>,
     /// Taken and dropped when shutdown begins, so that new connections are refused at once. Only the accept
     /// loop locks it.
@@ -176,7 +192,8 @@ impl Server {
         let activity = Arc::new(Activity::default());
         let clock = self.stack.runtime.clock.clone();
         let stream = GuardedStream::new(stream, clock.clone(), self.config.patience, activity.clone());
-        let service = service_fn(|request| answer(self.router.clone(), activity.begin(), peer, request));
+        let service =
+            service_fn(|request| answer(self.router.read().clone(), activity.begin(), peer, request));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().max_buf_size(MAX_HEAD_BYTES);
         builder.http2().max_concurrent_streams(MAX_HTTP2_STREAMS).max_header_list_size(MAX_HEAD_BYTES as u32);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
-use cairn_net::{HttpStack, ServerConfig};
+use cairn_net::{HttpStack, Readiness, ServerConfig, Serving, health};
 use cairn_runtime::{Listener, MemDisk, Net, Runtime, Stream};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -57,6 +57,7 @@ impl Listener for PipeListener {
 
 struct Harness {
     runtime: Runtime,
+    serving: Serving,
     /// Lets `/slow` answer.
     release: Arc<Notify>,
     /// Told when `/slow` has begun.
@@ -84,8 +85,8 @@ async fn serve(config: ServerConfig) -> Harness {
             }
         }),
     );
-    HttpStack::new(&runtime).bind(ADDR, config).await.unwrap().serve(router);
-    Harness { runtime, release, begun }
+    let serving = HttpStack::new(&runtime).bind(ADDR, config).await.unwrap().serve(router);
+    Harness { runtime, serving, release, begun }
 }
 
 impl Harness {
@@ -267,4 +268,22 @@ async fn shutdown_cuts_what_outlives_its_patience() {
     until_closed(&mut *busy).await;
     assert_eq!(h.seconds(), 30);
     assert!(h.metric(r#"cairn_http_connections_closed_total{how="cut"} 1"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_are_replaced_for_open_connections_too() {
+    let h = serve(ServerConfig::named("test")).await;
+    let readiness = Readiness::new(h.runtime.tasks.shutdown().clone());
+    readiness.gate("replaying the log");
+    h.serving.replace(health::not_yet(readiness));
+    let mut stream = h.connect().await;
+    stream.write_all(REQUEST).await.unwrap();
+    let text = "not ready: replaying the log; ask again in a moment\n";
+    let answer = read_answer(&mut *stream, text.len()).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.ends_with(text), "{answer}");
+    h.serving.replace(Router::new().route("/hello", get(|| async { "there" })));
+    stream.write_all(REQUEST).await.unwrap();
+    let answer = read_answer(&mut *stream, 5).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("there"), "{answer}");
 }

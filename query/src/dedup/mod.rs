@@ -166,18 +166,18 @@ mod tests {
     fn replicas_become_one_series_and_a_lone_one_keeps_its_chunks() {
         let floats = |v: &[f64]| ColumnValues::Floats(v.to_vec());
         let mut all = vec![
-            series("a", floats(&[1.0, 2.0]), vec![0, 10]),
-            series("b", floats(&[1.5, 2.5, 3.5]), vec![3, 13, 100]),
+            series("a", floats(&[1.0, 2.0]), vec![0, 10_000]),
+            series("b", floats(&[1.5, 2.5, 3.5]), vec![3_000, 13_000, 100_000]),
         ];
         all.push(Series { labels: Labels::from_pairs([("__name__", "w")]).unwrap(), ..all[0].clone() });
         dedup().strip(&mut all);
-        let merged = dedup().merge(all, (0, 1000), "").unwrap();
+        let merged = dedup().merge(all, (0, 1_000_000), "").unwrap();
         let names: Vec<_> = merged.iter().map(|s| s.labels.to_string()).collect();
         assert_eq!(names, ["w", "x{z=\"1\"}"]);
-        assert_eq!(columns(&merged[0]).t_ms, [0, 10]);
+        assert_eq!(columns(&merged[0]).t_ms, [0, 10_000]);
         // The second replica is only read when the first has ended, and its penalty is over.
         let c = columns(&merged[1]);
-        assert_eq!(c.t_ms, [0, 10, 100]);
+        assert_eq!(c.t_ms, [0, 10_000, 100_000]);
         assert!(matches!(&c.values, ColumnValues::Floats(v) if v[..] == [1.0, 2.0, 3.5]));
     }
 

@@ -2,11 +2,9 @@
 //!
 //! [`requests`] asks tables of requests, Grafana's among them, and holds each answer against the OpenAPI document
 //! ([`schema`]); [`templates`] evaluates the conformance suite's expressions; [`thanos`] has Thanos Query read from
-//! cairn over gRPC; [`downsampled`] reads a bucket of Thanos'; [`promtool`] compares the tools; [`arrow_readers`] is for
-//! `cargo xtask test arrow`. [`pair`] starts both servers, [`ask`] speaks HTTP, [`compare`] tells what differs.
+//! cairn over gRPC; [`downsampled`] reads a bucket of Thanos'; [`promtool`] compares the tools. [`pair`] starts both servers, [`ask`] speaks HTTP, [`compare`] tells what differs.
 #![allow(clippy::disallowed_methods)] // drives real processes, files and clocks; no part of the product
 
-mod arrow_readers;
 mod ask;
 mod compare;
 mod downsampled;

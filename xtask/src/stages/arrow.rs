@@ -26,7 +26,7 @@ pub fn run(runner: &mut Runner) -> Result<()> {
     ensure!(installed.success(), "cannot install {}", PACKAGES.join(" and "));
     runner.run(workspace::cargo().args(["build", "--workspace", "--all-targets"]))?;
     let mut test = workspace::cargo();
-    test.args(["test", "--workspace", "--test", "api", "--", "--ignored", "--nocapture", "arrow"]);
+    test.args(["test", "--workspace", "--test", "arrow_readers", "--", "--nocapture"]);
     runner.run(test.env("CAIRN_ARROW_PYTHON", python))?;
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::wal::pack::Packer;
 use crate::wal::record::RecordView;
 
 /// A batch whose segment is given up this often is refused: the disk is failing, not stumbling.
-const MAX_ATTEMPTS: usize = 4;
+pub(super) const MAX_ATTEMPTS: usize = 4;
 
 /// After a full disk was seen, writes are refused unseen for this long; then one tries again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
@@ -54,6 +54,36 @@ pub struct Scratch {
     columns: Columns,
     raw: Vec<u8>,
     packer: Packer,
+}
+
+impl Scratch {
+    /// Takes every series that comes with labels, under a log number of its own: what is said of a batch when the head
+    /// cannot be asked.
+    pub(super) fn verdicts_of_early(&mut self, batch: &WriteBatch, next_log_id: &AtomicU64) {
+        let v = &mut self.verdicts;
+        v.reset(batch.series.len());
+        let first_id = next_log_id.fetch_add(batch.series.len() as u64, Ordering::Relaxed);
+        for (i, series) in (0u32..).zip(&batch.series).filter(|(_, s)| !s.refused) {
+            if batch.labels_of(series).is_none() {
+                v.unknown.push(i);
+                continue;
+            }
+            v.refs[i as usize] = 1; // stands for "accepted"; no reference is given out
+            v.log_ids[i as usize] = (first_id + u64::from(i)) as i64;
+            v.define.push(i);
+            let refused = |k: &u32| batch.floats.refused.binary_search(k).is_ok();
+            v.floats += series.floats.clone().filter(|k| !refused(k)).count() as u64;
+            let histograms =
+                &batch.histograms[series.histograms.start as usize..series.histograms.end as usize];
+            v.histograms += histograms.iter().filter(|h| !h.refused).count() as u64;
+            v.exemplars += series.exemplars.len() as u64;
+        }
+    }
+
+    /// The record that was encoded last, before compression.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
 }
 
 /// Columns of a record that cannot be borrowed from the batch.
@@ -117,7 +147,14 @@ impl Db {
         }
         self.stall.check(self.runtime.clock.monotonic())?;
         let mut scratch = self.scratch.lock().pop().unwrap_or_default();
-        let outcome = self.append_with(batch, tag, &mut scratch).await;
+        let early = match self.early.is_replaying() {
+            true => self.append_early(batch, tag, &mut scratch).await,
+            false => None,
+        };
+        let outcome = match early {
+            Some(outcome) => outcome,
+            None => self.append_with(batch, tag, &mut scratch).await,
+        };
         if scratch.raw.capacity() <= MAX_SCRATCH_BYTES {
             let mut kept = self.scratch.lock();
             if kept.len() < MAX_SCRATCH {
@@ -139,31 +176,40 @@ impl Db {
             let Some((segment, outcome)) = submitted else {
                 return Ok(self.appended(batch, scratch)); // nothing to log
             };
-            self.journal.log().drive();
-            match outcome.await.unwrap_or(Err(CommitError::Closed)) {
-                Ok(()) => {
-                    self.stall.clear();
-                    if !scratch.verdicts.define.is_empty() {
-                        self.head.mark_defined(batch, segment, &scratch.verdicts);
-                    }
-                    return Ok(self.appended(batch, scratch));
+            if self.outcome(outcome).await? {
+                if !scratch.verdicts.define.is_empty() {
+                    self.head.mark_defined(batch, segment, &scratch.verdicts);
                 }
-                Err(CommitError::SegmentLost) => {
-                    submitted = self.submit_again(batch, tag, &tenant, scratch);
-                }
-                Err(CommitError::DiskFull(reason)) => {
-                    self.stall.note(self.runtime.clock.monotonic(), &reason);
-                    return Err(AppendError::DiskFull(reason));
-                }
-                Err(CommitError::Closed) => return Err(AppendError::ShuttingDown),
-                Err(CommitError::Failed(reason)) => {
-                    return Err(AppendError::Unavailable { reason, retry_after_s: 5 });
-                }
+                return Ok(self.appended(batch, scratch));
             }
+            submitted = self.submit_again(batch, tag, &tenant, scratch);
         }
+        Err(Db::given_up())
+    }
+
+    /// Waits for a submitted record: `true` when it is as durable as it must be, `false` when its segment was given up
+    /// and it must be encoded again.
+    pub(super) async fn outcome(&self, outcome: Outcome) -> Result<bool, AppendError> {
+        self.journal.log().drive();
+        match outcome.await.unwrap_or(Err(CommitError::Closed)) {
+            Ok(()) => {
+                self.stall.clear();
+                Ok(true)
+            }
+            Err(CommitError::SegmentLost) => Ok(false),
+            Err(CommitError::DiskFull(reason)) => {
+                self.stall.note(self.runtime.clock.monotonic(), &reason);
+                Err(AppendError::DiskFull(reason))
+            }
+            Err(CommitError::Closed) => Err(AppendError::ShuttingDown),
+            Err(CommitError::Failed(reason)) => Err(AppendError::Unavailable { reason, retry_after_s: 5 }),
+        }
+    }
+
+    pub(super) fn given_up() -> AppendError {
         let reason =
             "the log cannot be written: see the log lines of this node and check its disk".to_owned();
-        Err(AppendError::Unavailable { reason, retry_after_s: 5 })
+        AppendError::Unavailable { reason, retry_after_s: 5 }
     }
 
     fn apply_and_submit(
@@ -198,7 +244,7 @@ impl Db {
         Some((segment, self.journal.log().submit(payload, segment)))
     }
 
-    fn touch_windows(&self, batch: &WriteBatch, tenant: &Tenant, segment: u64) {
+    pub(super) fn touch_windows(&self, batch: &WriteBatch, tenant: &Tenant, segment: u64) {
         let Some((first, last)) = self.head.windows_of(batch) else { return };
         let mut windows = tenant.windows.lock();
         if i64::from(last) - i64::from(first) < 64 {
@@ -217,7 +263,7 @@ impl Db {
         }
     }
 
-    fn appended(&self, batch: &WriteBatch, scratch: &mut Scratch) -> Appended {
+    pub(super) fn appended(&self, batch: &WriteBatch, scratch: &mut Scratch) -> Appended {
         let v = &mut scratch.verdicts;
         self.metrics.samples.with_label_values(&["float"]).inc_by(v.floats);
         if v.histograms > 0 {
@@ -249,7 +295,7 @@ impl Db {
 }
 
 /// Encodes what of the batch was accepted; `None` when that is nothing.
-fn encode(batch: &WriteBatch, tag: RequestTag, scratch: &mut Scratch) -> Option<Payload> {
+pub(super) fn encode(batch: &WriteBatch, tag: RequestTag, scratch: &mut Scratch) -> Option<Payload> {
     let Scratch { verdicts, columns, raw, packer, .. } = scratch;
     let whole = columns.borrow_or_copy(batch, verdicts);
     verdicts.define_labels.sort_unstable_by_key(|d| d.0);

@@ -38,8 +38,11 @@ fn file_name(partition: usize, number: u32) -> String {
 }
 
 impl Db {
-    /// One round of housekeeping.
+    /// One round of housekeeping. Nothing while the log is replayed: which segments are needed is not known yet.
     pub async fn maintain(&self) {
+        if self.early.is_replaying() {
+            return;
+        }
         self.write_head_files().await;
         // While a window is cut no series may leave.
         if let Ok(_sealing) = self.sealing.try_lock() {

@@ -31,6 +31,8 @@ pub struct DbMetrics {
     pub out_of_order: IntCounter,
     /// Exemplars appended.
     pub exemplars: IntCounter,
+    /// Writes refused because too many wait for the replay.
+    pub early_refused: IntCounter,
     /// Blocks cut from the head.
     pub blocks_cut: IntCounter,
     /// Generations released.
@@ -70,6 +72,10 @@ impl DbMetrics {
                 "Samples that were not newer than all of their series, repeats included.",
             ),
             exemplars: m.counter("prometheus_tsdb_exemplar_exemplars_appended_total", "Exemplars appended."),
+            early_refused: m.counter(
+                "cairn_replay_refused_writes_total",
+                "Writes refused because too many waited for the replay of the log.",
+            ),
             blocks_cut: m.counter("cairn_blocks_cut_total", "Blocks cut from the head."),
             released: m
                 .counter("cairn_generations_released_total", "Window generations released by the head."),

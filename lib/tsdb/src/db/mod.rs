@@ -1,6 +1,6 @@
 //! The database of one node: head, log and local blocks as one.
 //!
-//! [`Db::open`] replays the log ([`replay`]); [`Db::append`] applies a batch to the head and answers when the
+//! [`Db::open`] replays the log ([`replay`]), with [`Db::begin`] writes are taken meanwhile ([`early`]); [`Db::append`] applies a batch to the head and answers when the
 //! [`journal`] has it on disk ([`append`]); [`Db::head_store`] and [`Db::blocks`] answer readers; [`seal`] closes
 //! windows, cuts them into blocks ([`cut`]) and releases them; [`maintain`] is the housekeeping that a background
 //! task calls. [`options`] and [`metrics`] are what they say.
@@ -9,6 +9,7 @@
 
 pub mod append;
 pub mod cut;
+pub mod early;
 pub mod journal;
 pub mod maintain;
 pub mod metrics;
@@ -18,8 +19,8 @@ pub mod seal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use cairn_model::storage::StoreApi;
@@ -35,6 +36,7 @@ use crate::head::{Head, HeadOptions, HeadStore};
 use crate::wal::{Log, LogOptions};
 
 use append::{Scratch, Stall};
+use early::Early;
 use journal::Journal;
 use maintain::PendingRelease;
 use metrics::DbMetrics;
@@ -70,18 +72,30 @@ pub struct Db {
     pub(crate) cuts: Mutex<BTreeMap<WindowId, ulid::Ulid>>,
     pub(crate) pending_releases: Mutex<Vec<PendingRelease>>,
     pub(crate) reported: Mutex<crate::wal::writer::Counts>,
-    pub(crate) report: ReplayReport,
+    pub(crate) report: OnceLock<ReplayReport>,
+    pub(crate) early: Early,
     closing: AtomicBool,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
 impl Db {
-    /// Opens the database in `options.dir`, replaying its log. Folders are made as needed.
+    /// Opens the database in `options.dir` and replays its log: [`Db::begin`], then [`Db::replay`].
+    ///
+    /// # Errors
+    /// As both.
+    pub async fn open(options: DbOptions, runtime: Runtime) -> Result<Arc<Db>, TsdbError> {
+        let db = Db::begin(options, runtime).await?;
+        db.replay().await?;
+        Ok(db)
+    }
+
+    /// Opens the database in `options.dir` for writes. Folders are made as needed. [`Db::replay`] must follow, and until
+    /// it has ended nothing is answered from the head, closed or cut.
     ///
     /// # Errors
     /// [`TsdbError::Io`] when another process has the folder or the disk fails; [`TsdbError::Invalid`] when the
     /// block duration is below a second. Damage in the log is no error: see [`Db::replay_report`].
-    pub async fn open(options: DbOptions, runtime: Runtime) -> Result<Arc<Db>, TsdbError> {
+    pub async fn begin(options: DbOptions, runtime: Runtime) -> Result<Arc<Db>, TsdbError> {
         if options.block_duration < Duration::from_secs(1) {
             let what = format!("block duration of {:?} is below one second", options.block_duration);
             return Err(TsdbError::Invalid { object: options.dir.display().to_string(), what });
@@ -105,15 +119,12 @@ impl Db {
         let metrics = DbMetrics::new(&runtime.metrics);
         let wal = options.dir.join(WAL_DIR);
         settle_files(&*runtime.disk, &wal, &options.dir.join(BLOCKS_DIR))?;
-        let (report, contents) = replay::replay(&head, &wal, &runtime).await?;
-        metrics.wal_corruptions.inc_by(report.corruptions());
-        report.log_findings();
+        let plan = replay::plan(&head, &wal, &runtime).await?;
 
         let log_options = LogOptions { dir: wal.clone(), sync: options.wal_sync };
-        let log =
-            Log::open(&log_options, report.newest_segment, &runtime).map_err(TsdbError::io("open", &wal))?;
+        let newest = plan.report().newest_segment;
+        let log = Log::open(&log_options, newest, &runtime).map_err(TsdbError::io("open", &wal))?;
         let journal = Journal::new(log, options.wal_segment_bytes);
-        contents.into_iter().for_each(|(segment, key)| journal.note(segment, key));
         let db = Db {
             options,
             runtime,
@@ -128,7 +139,8 @@ impl Db {
             cuts: Mutex::default(),
             pending_releases: Mutex::default(),
             reported: Mutex::default(),
-            report,
+            report: OnceLock::new(),
+            early: Early::new(plan),
             closing: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
         };
@@ -165,9 +177,10 @@ impl Db {
         self.options.dir.join(BLOCKS_DIR)
     }
 
-    /// What the replay at start found.
+    /// What the replay at start found; nothing before it has ended.
     pub fn replay_report(&self) -> &ReplayReport {
-        &self.report
+        static NOTHING: LazyLock<ReplayReport> = LazyLock::new(ReplayReport::default);
+        self.report.get().unwrap_or(&NOTHING)
     }
 
     /// External labels of a tenant's data.

@@ -1,7 +1,7 @@
 //! The head as a whole: partitions, tenants, and the reads that are going on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use cairn_model::batch::{RejectReason, WriteBatch};
 use cairn_model::labels::LabelsRef;
@@ -44,6 +44,7 @@ pub struct Head {
     pub tenants: Tenants,
     /// How it was made.
     pub options: HeadOptions,
+    complete: AtomicBool,
     next_log_id: AtomicU64,
     newest_ms: AtomicI64,
     /// Held by every read that began since the last release.
@@ -79,6 +80,7 @@ impl Head {
             partitions: (0..options.partitions).map(partition).collect(),
             tenants: Tenants::new(options.external_labels.clone(), options.exemplars),
             options,
+            complete: AtomicBool::new(false),
             next_log_id: AtomicU64::new(1),
             newest_ms: AtomicI64::new(i64::MIN),
             reads: Mutex::default(),
@@ -195,6 +197,16 @@ impl Head {
     /// Time of the newest sample, `i64::MIN` when there is none.
     pub fn newest_ms(&self) -> i64 {
         self.newest_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything in the log is here; until then the head answers nobody.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Everything in the log is here.
+    pub fn set_complete(&self) {
+        self.complete.store(true, Ordering::Release);
     }
 
     /// Numbers of series in the log: one for the life of the process, or two series would share one.

@@ -44,6 +44,15 @@ impl HeadStore {
         HeadStore { head, cpu }
     }
 
+    /// Whether the head can answer yet.
+    fn answers(&self) -> Result<(), StoreError> {
+        if self.head.is_complete() {
+            return Ok(());
+        }
+        let reason = "its log is being replayed, ask again in a moment".to_owned();
+        Err(StoreError::Unavailable { store: "head".to_owned(), reason })
+    }
+
     /// Runs `f` on the pool.
     async fn compute<T: Send + 'static>(
         &self,
@@ -227,6 +236,15 @@ fn limited(values: BTreeSet<String>, limit: usize) -> Names {
 #[async_trait]
 impl StoreApi for HeadStore {
     fn info(&self) -> StoreInfo {
+        if !self.head.is_complete() {
+            // Whoever is asked for any time must be told that the answer is missing.
+            return StoreInfo {
+                name: "head".into(),
+                min_ms: i64::MIN,
+                max_ms: i64::MAX,
+                label_sets: Vec::new(),
+            };
+        }
         let length_ms = self.head.options.window_ms;
         let (mut oldest, mut label_sets) = (i64::MAX, Vec::new());
         for tenant in self.head.tenants.all() {
@@ -242,6 +260,7 @@ impl StoreApi for HeadStore {
     }
 
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+        self.answers()?;
         // From here on nothing is released that the read has not seen, however long it waits for the pool.
         let reading = self.head.begin_read();
         let (range, skip_chunks) = ((request.min_ms, request.max_ms), request.skip_chunks);
@@ -274,10 +293,12 @@ impl StoreApi for HeadStore {
     }
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
+        self.answers()?;
         Ok(self.names(&request, None))
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
+        self.answers()?;
         Ok(self.names(&request, Some(name)))
     }
 
@@ -288,6 +309,7 @@ impl StoreApi for HeadStore {
         min_ms: TimestampMs,
         max_ms: TimestampMs,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, StoreError> {
+        self.answers()?;
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
         for tenant in self.head.tenants.in_scope(tenants) {
             let kept: Vec<_> = tenant.exemplars.lock().in_range(min_ms, max_ms).cloned().collect();
@@ -315,6 +337,7 @@ impl StoreApi for HeadStore {
         tenants: &TenantScope,
         metric: Option<&str>,
     ) -> Result<Vec<(String, Metadata)>, StoreError> {
+        self.answers()?;
         let mut found = Vec::new();
         self.each_tenant(tenants, |tenant| {
             let known = tenant.metadata.read();

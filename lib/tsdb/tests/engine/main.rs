@@ -3,6 +3,7 @@
 mod concurrent;
 mod differential;
 mod doubt;
+mod early;
 mod faults;
 mod model;
 mod seal;

@@ -19,6 +19,7 @@ mod series;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_runtime::Runtime;
 use tracing::{error, info};
@@ -32,8 +33,7 @@ use crate::wal::replay::Finding;
 
 use apply::Worker;
 use decode::Decoded;
-use plan::Plan;
-pub(super) use plan::unreadable;
+pub(super) use plan::{Plan, unreadable};
 
 /// What a replay found.
 #[derive(Debug, Clone, Default)]
@@ -84,56 +84,118 @@ impl ReplayReport {
     }
 }
 
-/// Replays the log in `wal` into `head`; gives what was found and which generations each segment holds.
-pub(super) async fn replay(
-    head: &Arc<Head>,
-    wal: &Path,
+/// Reads where the frames of the log in `wal` are, and makes the tenants and their windows in `head`.
+///
+/// # Errors
+/// [`TsdbError::Io`] when a segment cannot be read.
+pub(super) async fn plan(head: &Arc<Head>, wal: &Path, runtime: &Runtime) -> Result<Plan, TsdbError> {
+    let (head, path, disk) = (head.clone(), wal.to_owned(), runtime.disk.clone());
+    let plan = runtime.cpu.run(move || Plan::make(&*disk, &path, &head)).await;
+    plan.map_err(|_| panicked(&wal.display().to_string()))?
+}
+
+fn panicked(object: &str) -> TsdbError {
+    TsdbError::corrupt(object, 0, "replay ended by a panic")
+}
+
+/// Brings records into the head, in order: those of the log, then others.
+pub(super) struct Replayer {
+    head: Arc<Head>,
+    runtime: Runtime,
+    plan: Arc<Plan>,
+    workers: Vec<Worker>,
+    report: ReplayReport,
+    begun: Duration,
+}
+
+impl Replayer {
+    /// For the log that `plan` describes.
+    pub fn new(head: &Arc<Head>, plan: Plan, runtime: &Runtime) -> Self {
+        let (head, plan, runtime) = (head.clone(), Arc::new(plan), runtime.clone());
+        let workers =
+            (0..head.partitions.len()).map(|i| Worker::new(head.clone(), plan.clone(), i)).collect();
+        let (report, begun) = (plan.report(), runtime.clock.monotonic());
+        Replayer { head, runtime, plan, workers, report, begun }
+    }
+
+    /// Replays the log.
+    ///
+    /// # Errors
+    /// [`TsdbError::Corrupt`] when it ends by a panic.
+    pub async fn log(&mut self) -> Result<(), TsdbError> {
+        let plan = self.plan.clone();
+        let mut groups = plan.groups().into_iter();
+        let mut decoded =
+            decode_group(&self.runtime, &plan, groups.next()).await.map_err(|_| panicked("log"))?;
+        while !decoded.is_empty() {
+            let group = Arc::new(std::mem::take(&mut decoded));
+            let next = decode_group(&self.runtime, &plan, groups.next());
+            let applying = apply_group(&self.runtime, std::mem::take(&mut self.workers), group.clone());
+            let (workers, next) =
+                futures::future::try_join(applying, next).await.map_err(|_| panicked("log"))?;
+            (self.workers, decoded) = (workers, next);
+            let known = self.report.findings.len();
+            self.report.findings.extend(group.iter().filter_map(|d| d.finding().cloned()));
+            self.report.frames -= (self.report.findings.len() - known) as u64;
+        }
+        Ok(())
+    }
+
+    /// Brings in raw records, each with the number of its segment, that are not part of the plan.
+    ///
+    /// # Errors
+    /// As [`Replayer::log`].
+    pub async fn records(&mut self, records: Vec<(u64, Vec<u8>)>) -> Result<(), TsdbError> {
+        let group = Arc::new(own_records(records));
+        let applying = apply_group(&self.runtime, std::mem::take(&mut self.workers), group);
+        self.workers = applying.await.map_err(|_| panicked("early writes"))?;
+        Ok(())
+    }
+
+    /// The same on the caller's thread, for a few.
+    pub fn records_here(&mut self, records: Vec<(u64, Vec<u8>)>) {
+        let group = own_records(records);
+        self.workers.iter_mut().for_each(|worker| group.iter().for_each(|d| worker.apply(d)));
+    }
+
+    /// What was found, and which generations each segment holds.
+    pub fn finish(self) -> (ReplayReport, BTreeSet<(u64, GenerationKey)>) {
+        let Replayer { head, runtime, workers, mut report, begun, .. } = self;
+        let mut contents = BTreeSet::new();
+        for worker in workers {
+            let (part, touched) = worker.finish();
+            report.merge(part);
+            contents.extend(touched);
+        }
+        restore_windows(&head, &contents);
+        if report.segments > 0 {
+            let took_ms = (runtime.clock.monotonic() - begun).as_millis() as u64;
+            let ReplayReport { segments, samples, series, .. } = report;
+            info!(segments, samples, series, took_ms, "log replayed");
+        }
+        (report, contents)
+    }
+}
+
+fn own_records(records: Vec<(u64, Vec<u8>)>) -> Vec<Decoded> {
+    let decoded = |(segment, raw): (u64, Vec<u8>)| decode::decode_batch(&raw, segment);
+    records.into_iter().map(|r| decoded(r).expect("this process encoded it")).collect()
+}
+
+/// Every worker takes its share of a group, all at once.
+async fn apply_group(
     runtime: &Runtime,
-) -> Result<(ReplayReport, BTreeSet<(u64, GenerationKey)>), TsdbError> {
-    let begun = runtime.clock.monotonic();
-    let panicked = |_| TsdbError::corrupt(wal.display().to_string(), 0, "replay ended by a panic");
-    let plan = {
-        let (head, wal, disk) = (head.clone(), wal.to_owned(), runtime.disk.clone());
-        runtime.cpu.run(move || Plan::make(&*disk, &wal, &head)).await.map_err(panicked)??
-    };
-    let plan = Arc::new(plan);
-    let mut report = plan.report();
-    let mut workers: Vec<Worker> =
-        (0..head.partitions.len()).map(|i| Worker::new(head.clone(), plan.clone(), i)).collect();
-
-    let mut groups = plan.groups().into_iter();
-    let mut decoded = decode_group(runtime, &plan, groups.next()).await.map_err(panicked)?;
-    while !decoded.is_empty() {
-        let group = Arc::new(std::mem::take(&mut decoded));
-        let applying = workers.drain(..).map(|mut worker| {
-            let group = group.clone();
-            runtime.cpu.run(move || {
-                group.iter().for_each(|d| worker.apply(d));
-                worker
-            })
-        });
-        let applying = futures::future::try_join_all(applying);
-        let decoding = decode_group(runtime, &plan, groups.next());
-        let (applied, next) = futures::future::try_join(applying, decoding).await.map_err(panicked)?;
-        let known = report.findings.len();
-        report.findings.extend(group.iter().filter_map(|d| d.finding().cloned()));
-        report.frames -= (report.findings.len() - known) as u64;
-        (workers, decoded) = (applied, next);
-    }
-
-    let mut contents = BTreeSet::new();
-    for worker in workers {
-        let (part, touched) = worker.finish();
-        report.merge(part);
-        contents.extend(touched);
-    }
-    restore_windows(head, &contents);
-    if report.segments > 0 {
-        let took_ms = (runtime.clock.monotonic() - begun).as_millis() as u64;
-        let ReplayReport { segments, samples, series, .. } = report;
-        info!(segments, samples, series, took_ms, "log replayed");
-    }
-    Ok((report, contents))
+    workers: Vec<Worker>,
+    group: Arc<Vec<Decoded>>,
+) -> Result<Vec<Worker>, cairn_runtime::cpu::Panicked> {
+    let applying = workers.into_iter().map(|mut worker| {
+        let group = group.clone();
+        runtime.cpu.run(move || {
+            group.iter().for_each(|d| worker.apply(d));
+            worker
+        })
+    });
+    futures::future::try_join_all(applying).await
 }
 
 /// Decodes a group on all cores; nothing for no group.

@@ -1,5 +1,10 @@
 //! Arrow results in the hands of those who read them: pyarrow and DuckDB. Run by `cargo xtask test arrow`, which
-//! installs them; they are too large for every run.
+//! installs them; they are too large for every run, so plain `cargo test` leaves this one out.
+#![allow(clippy::disallowed_methods)] // drives real processes, files and clocks; no part of the product
+
+#[path = "../e2e/process.rs"]
+#[allow(dead_code)] // the end-to-end tests use all of it
+mod process;
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +18,6 @@ use crate::process::{Cairn, built};
 const PYTHON: &str = "CAIRN_ARROW_PYTHON";
 
 #[test]
-#[ignore = "needs pyarrow and DuckDB: cargo xtask test arrow"]
 fn arrow_results_are_read_by_pyarrow_and_duckdb() -> Result<()> {
     let python = std::env::var_os(PYTHON).with_context(|| format!("{PYTHON} is not set"))?;
     let dir = tempfile::tempdir()?;
@@ -24,7 +28,7 @@ fn arrow_results_are_read_by_pyarrow_and_duckdb() -> Result<()> {
         .args(["--end-ms", &(end_s * 1000).to_string(), "--step-ms", "15000"])
         .status()?;
     ensure!(sent.success(), "cannot load the demo data");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/arrow_readers.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/arrow_readers/readers.py");
     let read = Command::new(python).arg(script).args([&cairn.http, &end_s.to_string()]).status()?;
     ensure!(read.success(), "the readers ended with {read}");
     Ok(())
