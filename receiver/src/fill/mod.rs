@@ -49,7 +49,7 @@ const SYMBOL_BYTES: usize = 24;
 /// Series in a row that are known and were not predicted before a request counts as out of order: no prediction is
 /// tried any more, and series are looked up a block at a time.
 const OUT_OF_ORDER: u32 = 8;
-/// Series that are looked up together. Measured with `write_path_bench`: 8 to 32 are alike.
+/// Series that are looked up together. Judgement: more than the cache misses a core can have in flight gain nothing.
 const BLOCK: usize = 16;
 
 /// Under which rules a request is read.

@@ -3,7 +3,8 @@
 //! They go into the log at once, and are acknowledged when they are durable there, as ever. What the head would have
 //! said of them is not known yet: every series is defined anew, under numbers of its own, and the records are kept.
 //! When the log has been replayed, the kept records are replayed behind it, the last of them behind the fence, and
-//! from then on writes go through the head. So a restart costs a sender no error, only readers wait.
+//! from then on writes go through the head. So readers wait for a replay and senders do not, up to the bound of what is
+//! kept: beyond it a write is answered 503 and may be repeated.
 //!
 //! What differs from a write to the head: a conflict with an older value is not told (the greater value stays, as
 //! always), and a new series over the tenant's limit is taken, because it was acknowledged.
@@ -26,7 +27,7 @@ use crate::error::TsdbError;
 use crate::head::tenant::Tenant;
 use crate::wal::log::Outcome;
 
-/// Bytes of kept records. Judgement: some 200,000 new series with a sample each, or two million samples of known ones.
+/// Bytes of kept records. Judgement: some 200,000 series with a sample each, as labels come with every one of them.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// Rounds of applying what came meanwhile before writers are held for the rest: each is shorter than the one before
