@@ -99,6 +99,8 @@ impl Node {
             close_after: Duration::from_secs(60),
             late_every: Duration::from_secs(120),
             wal_segment_bytes: SEGMENT_BYTES,
+            // A snapshot every few thousand samples: most starts load one, some replay everything.
+            replay_budget: Duration::from_micros(200),
             partitions: 2,
             ..DbOptions::new(format!("{DATA_DIR}/tsdb"))
         };

@@ -185,6 +185,7 @@ async fn start_control_plane(
 async fn begin_database(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<Db>> {
     let options = DbOptions {
         wal_sync: flags.wal_sync,
+        replay_budget: flags.replay_budget.0,
         block_duration: flags.block_duration.0,
         close_after: flags.close_delay.0,
         external_labels: settings.external_labels.clone(),

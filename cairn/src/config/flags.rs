@@ -149,6 +149,16 @@ pub struct ServeFlags {
     #[arg(long = "wal.sync", env = "CAIRN_WAL_SYNC", default_value = "always", value_name = "WHEN")]
     pub wal_sync: SyncMode,
 
+    /// CPU time of replaying the write-ahead log that a start may need, about, before a head snapshot is taken. 0 takes one
+    /// every second that has news.
+    #[arg(
+        long = "tsdb.replay-budget",
+        env = "CAIRN_TSDB_REPLAY_BUDGET",
+        default_value = "1s",
+        value_name = "DURATION"
+    )]
+    pub replay_budget: GoDuration,
+
     /// Memory that cairn may use for requests, head, queries and caches. Default: 75 % of the cgroup's or machine's.
     #[arg(long = "memory.limit", env = "CAIRN_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<Bytes>,

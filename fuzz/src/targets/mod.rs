@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("index", cairn_tsdb::fuzzing::fuzz_index),
     ("tombstones", cairn_tsdb::fuzzing::fuzz_tombstones),
     ("meta", cairn_tsdb::fuzzing::fuzz_meta),
+    ("snapshot", cairn_tsdb::fuzzing::fuzz_snapshot),
     ("wal", files::wal),
     ("raft_journal", files::raft_journal),
     ("commit_record", files::commit_record),

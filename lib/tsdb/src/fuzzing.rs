@@ -1,13 +1,19 @@
 //! Entry points of the fuzz targets: each takes any bytes and must return. Tests replay mutated data through the
 //! same functions.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use cairn_model::{Encoding, Matcher};
 
 use crate::block::{aggr, segment};
 use crate::chunkenc::{ChunkDecoder, decode_floats};
+use crate::head::frozen::thaw;
+use crate::head::full::FullChunks;
+use crate::head::partition::Identity;
 use crate::index::{IndexReader, SeriesEntry};
 use crate::meta::BlockMeta;
+use crate::snapshot::{Manifest, SectionKind, SnapshotFile};
 use crate::tombstones::Tombstones;
 use crate::wal::frame::{Event, Frame, HEADER_BYTES, Kind, Place, Scan};
 use crate::wal::pack::{Packer, Unpacker};
@@ -156,6 +162,31 @@ pub fn fuzz_wal(data: &[u8]) {
     }
 }
 
+/// Head snapshots: any bytes as a file, and any bytes as each section of one.
+#[doc(hidden)]
+pub fn fuzz_snapshot(data: &[u8]) {
+    let file = SnapshotFile::from_bytes(Path::new("fuzz"), Bytes::copy_from_slice(data));
+    if let Ok(file) = &file {
+        let manifest = Manifest::read(&file.manifest.to_bytes());
+        assert_eq!(manifest.as_ref(), Ok(&file.manifest), "what is read is written back");
+    }
+    let identity = Identity { index: 0, tag: 1, key_seed: 0, window_ms: 7_200_000 };
+    let mut thawed = thaw(identity, FullChunks::default(), 2);
+    let of_file =
+        file.iter().flat_map(|f| f.sections().iter().map(|s| (s.kind, f.payload(s).unwrap_or_default())));
+    let kinds = [SectionKind::Index, SectionKind::Pairs, SectionKind::Series];
+    let bare = kinds.map(|kind| (kind, Bytes::copy_from_slice(data)));
+    for (kind, payload) in of_file.chain(bare) {
+        let _ = match kind {
+            SectionKind::Index => thawed.index(0, &payload),
+            SectionKind::Pairs => thawed.pairs(0, &payload),
+            SectionKind::Series => thawed.series(&payload),
+            _ => Ok(()),
+        };
+    }
+    thawed.finish();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +205,7 @@ mod tests {
         fuzz_index(data);
         fuzz_tombstones(data);
         fuzz_meta(data);
+        fuzz_snapshot(data);
     }
 
     proptest! {

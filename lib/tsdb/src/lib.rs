@@ -10,6 +10,7 @@ pub mod fuzzing;
 pub mod head;
 pub mod index;
 pub mod meta;
+pub mod snapshot;
 pub mod tombstones;
 pub mod tools;
 pub mod wal;

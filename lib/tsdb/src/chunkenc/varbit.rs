@@ -110,6 +110,17 @@ impl XorWindow {
         XorWindow { leading: delta.leading_zeros().min(31) as u8, trailing: delta.trailing_zeros() as u8 }
     }
 
+    /// The window at rest: leading zeros, or 255 for none, and trailing zeros.
+    pub fn to_bytes(self) -> [u8; 2] {
+        [self.leading, self.trailing]
+    }
+
+    /// The window of its bytes; `None` when no writer has such a one.
+    pub fn from_bytes([leading, trailing]: [u8; 2]) -> Option<XorWindow> {
+        let window = XorWindow { leading, trailing };
+        (window == Self::NONE || (leading <= 31 && leading + trailing.min(64) < 64)).then_some(window)
+    }
+
     /// Whether `inner` lies inside this window, so that it can be reused.
     #[inline]
     pub fn holds(self, inner: XorWindow) -> bool {

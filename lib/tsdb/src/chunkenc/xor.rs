@@ -32,11 +32,18 @@ pub struct XorAppender {
 }
 
 impl XorAppender {
+    /// Bytes of an appender at rest.
+    pub const STATE_BYTES: usize = 29;
+
+    /// Before any chunk was begun.
+    pub const NONE: XorAppender =
+        XorAppender { t: 0, t_delta: 0, value_bits: 0, window: XorWindow::NONE, free_bits: 0, samples: 0 };
+
     /// Begins a chunk at the end of `out`, which must be empty.
     pub fn start(out: &mut Vec<u8>) -> Self {
         debug_assert!(out.is_empty());
         out.extend_from_slice(&[0; HEADER_BYTES]);
-        XorAppender { t: 0, t_delta: 0, value_bits: 0, window: XorWindow::NONE, free_bits: 0, samples: 0 }
+        Self::NONE
     }
 
     /// Takes up a chunk that someone else wrote, by decoding it.
@@ -50,6 +57,31 @@ impl XorAppender {
         let mut appender = XorAppender::start(chunk);
         appender.append(chunk, &t, &v);
         Ok(appender)
+    }
+
+    /// Appends the state to `out`, [`XorAppender::STATE_BYTES`] of it, for [`XorAppender::from_state`].
+    pub fn put_state(&self, out: &mut Vec<u8>) {
+        for word in [self.t as u64, self.t_delta as u64, self.value_bits] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&self.window.to_bytes());
+        out.push(self.free_bits);
+        out.extend_from_slice(&self.samples.to_le_bytes());
+    }
+
+    /// The appender of a state at rest; `None` when no appender has it. That it belongs to the chunk it is used with is
+    /// the caller's to know.
+    pub fn from_state(state: &[u8; Self::STATE_BYTES]) -> Option<Self> {
+        let word = |i: usize| u64::from_le_bytes(state[i..i + 8].try_into().expect("eight bytes"));
+        let appender = XorAppender {
+            t: word(0) as i64,
+            t_delta: word(8) as i64,
+            value_bits: word(16),
+            window: XorWindow::from_bytes([state[24], state[25]])?,
+            free_bits: state[26],
+            samples: u16::from_le_bytes([state[27], state[28]]),
+        };
+        (appender.free_bits < 8).then_some(appender)
     }
 
     /// How many samples the chunk has.

@@ -272,6 +272,7 @@ impl Db {
         self.metrics.exemplars.inc_by(v.exemplars);
         self.metrics.out_of_order.inc_by(v.out_of_order);
         self.metrics.head_series_created.inc_by(v.created);
+        self.debt.note(v);
         let rejection = |(series, t_ms, samples, reason)| {
             let s = &batch.series[series as usize];
             let labels = match batch.labels_of(s) {

@@ -13,16 +13,20 @@
 //! to the head; windows are what the log says they were, and none is closed meanwhile, so a sample gets the generation
 //! under which its record is found by the next replay.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_model::batch::{Appended, WriteBatch};
 use cairn_model::storage::AppendError;
 use parking_lot::Mutex;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::Db;
 use super::append::{MAX_ATTEMPTS, RequestTag, Scratch, encode};
-use super::replay::{Plan, Replayer};
+use super::maintain::remove_head_files;
+use super::replay::{self, Plan, Replayer};
+use super::snapshot::load::{self, Restored, Snapshot};
+use super::{Db, HEAD_DIR, WAL_DIR};
 use crate::error::TsdbError;
 use crate::head::tenant::Tenant;
 use crate::wal::log::Outcome;
@@ -43,7 +47,7 @@ pub type Record = (u64, Vec<u8>);
 /// What is kept until the replay is over.
 pub struct Early {
     replaying: AtomicBool,
-    plan: Mutex<Option<Plan>>,
+    plan: Mutex<Option<(Plan, Option<Arc<Snapshot>>)>>,
     kept: Mutex<Kept>,
 }
 
@@ -64,9 +68,10 @@ enum Submitted {
 }
 
 impl Early {
-    /// Everything in `plan` is still to be replayed.
-    pub fn new(plan: Plan) -> Self {
-        Early { replaying: AtomicBool::new(true), plan: Mutex::new(Some(plan)), kept: Mutex::default() }
+    /// Everything in `snapshot` and then in `plan` is still to be brought into the head.
+    pub fn new(plan: Plan, snapshot: Option<Arc<Snapshot>>) -> Self {
+        let plan = Mutex::new(Some((plan, snapshot)));
+        Early { replaying: AtomicBool::new(true), plan, kept: Mutex::default() }
     }
 
     /// Whether the head lacks a part of the log.
@@ -145,16 +150,25 @@ impl Db {
         appended
     }
 
-    /// Replays the log, and behind it what was written meanwhile. Until it returns, writes are taken and the head does
+    /// Loads the head snapshot, replays the log behind it, and then what was written meanwhile. Until it returns, writes are taken and the head does
     /// not answer. To be called once after [`Db::begin`]; later calls do nothing.
     ///
     /// # Errors
     /// [`TsdbError::Corrupt`] when the replay ends by a panic. Damage in the log is no error: see
     /// [`Db::replay_report`].
     pub async fn replay(&self) -> Result<(), TsdbError> {
-        let Some(plan) = self.early.plan.lock().take() else { return Ok(()) };
-        let mut replayer = Replayer::new(&self.head, plan, &self.runtime);
+        let Some((plan, snapshot)) = self.early.plan.lock().take() else { return Ok(()) };
+        let (plan, snapshot) = self.restore(Arc::new(plan), snapshot).await?;
+        let mut replayer = Replayer::new(&self.head, plan.clone(), &self.runtime);
+        let mut contents = BTreeSet::new();
+        if let Some((found, restored)) = &snapshot {
+            replayer.resume(found, restored).await?;
+            contents = found.contents();
+        }
         replayer.log().await?;
+        if let Some((_, restored)) = snapshot {
+            self.remove_released_files(&load::let_go(&self.head, &plan, &restored.windows));
+        }
         let mut early = 0;
         for _ in 0..MAX_ROUNDS {
             if self.early.kept_bytes() <= LAST_BYTES {
@@ -170,7 +184,9 @@ impl Db {
             let records = self.early.take();
             early += records.len();
             replayer.records_here(records);
-            let (report, contents) = replayer.finish();
+            let (report, contents) = replayer.finish(contents);
+            self.debt.add(report.samples, 0, report.defined);
+            self.metrics.snapshot_series.set(report.restored as i64);
             self.metrics.wal_corruptions.inc_by(report.corruptions());
             report.log_findings();
             contents.into_iter().for_each(|(segment, key)| self.journal.note(segment, key));
@@ -183,5 +199,25 @@ impl Db {
         }
         self.update_metrics();
         Ok(())
+    }
+
+    /// Loads the snapshot. When it is not what was written it is given up, and the plan is one of the whole log.
+    async fn restore(
+        &self,
+        plan: Arc<Plan>,
+        snapshot: Option<Arc<Snapshot>>,
+    ) -> Result<(Arc<Plan>, Option<(Arc<Snapshot>, Restored)>), TsdbError> {
+        let Some(found) = snapshot else { return Ok((plan, None)) };
+        let (dir, runtime) = (&self.options.dir, &self.runtime);
+        match load::restore(&found, &self.head, &plan, dir, runtime).await {
+            Ok(restored) => Ok((plan, Some((found, restored)))),
+            Err(e) => {
+                warn!(error = %e, "the head snapshot cannot be used; the whole log is replayed");
+                self.remove_snapshots();
+                remove_head_files(&*runtime.disk, &dir.join(HEAD_DIR), |_, _| false)?;
+                let plan = replay::plan(&self.head, &dir.join(WAL_DIR), None, runtime).await?;
+                Ok((Arc::new(plan), None))
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::head::Head;
 use crate::head::series::{TenantNo, WindowNo};
+use crate::head::tenant::Tenant;
 use crate::wal::frame::Kind;
 use crate::wal::log::{Log, Outcome};
 use crate::wal::pack::Packer;
@@ -117,6 +118,12 @@ impl Journal {
         *contents = contents.split_off(&(last + 1));
     }
 
+    /// What the segments hold.
+    pub fn contents(&self) -> Vec<(u64, GenerationKey)> {
+        let contents = self.contents.lock();
+        contents.iter().flat_map(|(segment, keys)| keys.iter().map(|key| (*segment, *key))).collect()
+    }
+
     /// Segments that are kept because of their contents.
     pub fn segments(&self) -> usize {
         self.contents.lock().len()
@@ -152,24 +159,25 @@ impl Fence<'_> {
 
     /// Metadata has no window that would keep its segment alive, so each segment begins with all of it.
     fn submit_metadata(&self, head: &Head, segment: u64) {
-        for tenant in head.tenants.all() {
-            let known = tenant.metadata.read();
-            if known.is_empty() {
-                continue;
-            }
-            let metadata: Vec<_> = known.iter().map(|(f, m)| (f.clone(), m.clone())).collect();
-            for part in metadata.chunks(MAX_FAMILIES) {
-                let view = RecordView { tenant: tenant.id.as_str(), metadata: part, ..RecordView::default() };
-                let mut raw = Vec::new();
-                view.encode(&mut raw);
-                drop(self.journal.log.submit(Packer::new().pack(Kind::Batch, &raw), segment));
-            }
+        for raw in head.tenants.all().iter().flat_map(|tenant| metadata_records(tenant)) {
+            drop(self.journal.log.submit(Packer::new().pack(Kind::Batch, &raw), segment));
         }
     }
 }
 
+/// The metadata of a tenant as records.
+pub fn metadata_records(tenant: &Tenant) -> impl Iterator<Item = Vec<u8>> + use<> {
+    let metadata: Vec<_> = tenant.metadata.read().iter().map(|(f, m)| (f.clone(), m.clone())).collect();
+    let record = |part: &[_]| {
+        let mut raw = Vec::new();
+        RecordView { tenant: tenant.id.as_str(), metadata: part, ..RecordView::default() }.encode(&mut raw);
+        raw
+    };
+    metadata.chunks(MAX_FAMILIES).map(record).collect::<Vec<_>>().into_iter()
+}
+
 /// The table of closed windows, as the first frame of a segment repeats it.
-fn closed_windows(head: &Head) -> Vec<Control> {
+pub fn closed_windows(head: &Head) -> Vec<Control> {
     let length_ms = head.options.window_ms;
     let mut controls = Vec::new();
     for tenant in head.tenants.all() {

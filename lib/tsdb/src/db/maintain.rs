@@ -1,4 +1,5 @@
-//! Housekeeping: head-chunk files to disk, released generations out of memory, unneeded segments off the disk.
+//! Housekeeping: head-chunk files to disk, released generations out of memory, unneeded segments off the disk, and a
+//! head snapshot when one is due.
 //!
 //! [`Db::maintain`] does one round; it is called about once a second and never blocks writers for long. Repeating it
 //! is free, and a failure only postpones.
@@ -24,17 +25,31 @@ pub struct PendingRelease {
     pub readers: Arc<()>,
 }
 
-/// Removes head-chunk files of an earlier process: the log has what they hold.
-pub fn remove_head_files(disk: &dyn Disk, dir: &Path) -> Result<(), TsdbError> {
+/// Removes head-chunk files of an earlier process but those that `keep` accepts by partition and number: the log has
+/// what they hold.
+pub fn remove_head_files(
+    disk: &dyn Disk,
+    dir: &Path,
+    keep: impl Fn(usize, u32) -> bool,
+) -> Result<(), TsdbError> {
     for entry in disk.list(dir).map_err(TsdbError::io("list", dir))? {
+        if parse_head_file(&entry.name).is_some_and(|(partition, number)| keep(partition, number)) {
+            continue;
+        }
         let path = dir.join(&entry.name);
         disk.remove_file(&path).map_err(TsdbError::io("remove", &path))?;
     }
     Ok(())
 }
 
-fn file_name(partition: usize, number: u32) -> String {
+/// Name of a head-chunk file.
+pub fn head_file_name(partition: usize, number: u32) -> String {
     format!("{partition:03}-{number:08}.chunks")
+}
+
+fn parse_head_file(name: &str) -> Option<(usize, u32)> {
+    let (partition, number) = name.strip_suffix(".chunks")?.split_once('-')?;
+    Some((partition.parse().ok()?, number.parse().ok()?))
 }
 
 impl Db {
@@ -49,15 +64,16 @@ impl Db {
             self.apply_releases();
         }
         self.remove_segments();
+        self.snapshot_if_due().await;
         self.update_metrics();
     }
 
     /// Writes full chunks out, so that they are file pages and no longer the process' own memory.
-    async fn write_head_files(&self) {
+    pub(super) async fn write_head_files(&self) {
         for (index, partition) in self.head.partitions.iter().enumerate() {
             let unwritten = partition.read().chunks.full.unwritten();
             for (number, content) in unwritten {
-                let path = self.options.dir.join(HEAD_DIR).join(file_name(index, number));
+                let path = self.options.dir.join(HEAD_DIR).join(head_file_name(index, number));
                 let disk = self.runtime.disk.clone();
                 // Synced although the log has it all: only a sync tells whether the disk took it, and a window is cut from
                 // these files before its part of the log goes.
@@ -94,11 +110,16 @@ impl Db {
         for release in ready {
             let (left, files) = self.head.release(&release.tenant, release.key);
             self.metrics.head_series_removed.inc_by(left);
-            for (partition, number) in files {
-                let path = self.options.dir.join(HEAD_DIR).join(file_name(partition, number));
-                if let Err(e) = self.runtime.disk.remove_file(&path) {
-                    warn!(path = %path.display(), error = %e, "cannot remove a head-chunk file; the next start will");
-                }
+            self.remove_released_files(&files);
+        }
+    }
+
+    /// Removes head-chunk files, named by partition and number.
+    pub(super) fn remove_released_files(&self, files: &[(usize, u32)]) {
+        for (partition, number) in files {
+            let path = self.options.dir.join(HEAD_DIR).join(head_file_name(*partition, *number));
+            if let Err(e) = self.runtime.disk.remove_file(&path) {
+                warn!(path = %path.display(), error = %e, "cannot remove a head-chunk file; the next start will");
             }
         }
     }

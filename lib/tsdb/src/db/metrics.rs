@@ -33,6 +33,14 @@ pub struct DbMetrics {
     pub exemplars: IntCounter,
     /// Writes refused because too many wait for the replay.
     pub early_refused: IntCounter,
+    /// Head snapshots taken.
+    pub snapshots_taken: IntCounter,
+    /// Head snapshots that could not be taken.
+    pub snapshots_failed: IntCounter,
+    /// Size of the newest one.
+    pub snapshot_bytes: IntGauge,
+    /// Series that this process' start loaded from a snapshot.
+    pub snapshot_series: IntGauge,
     /// Blocks cut from the head.
     pub blocks_cut: IntCounter,
     /// Generations released.
@@ -75,6 +83,14 @@ impl DbMetrics {
             early_refused: m.counter(
                 "cairn_replay_refused_writes_total",
                 "Writes refused because too many waited for the replay of the log.",
+            ),
+            snapshots_taken: m.counter("cairn_head_snapshots_total", "Head snapshots taken."),
+            snapshots_failed: m
+                .counter("cairn_head_snapshots_failed_total", "Head snapshots that could not be taken."),
+            snapshot_bytes: m.gauge("cairn_head_snapshot_bytes", "Size of the newest head snapshot."),
+            snapshot_series: m.gauge(
+                "cairn_head_snapshot_restored_series",
+                "Series that the start loaded from a head snapshot; 0 when it replayed the whole log.",
             ),
             blocks_cut: m.counter("cairn_blocks_cut_total", "Blocks cut from the head."),
             released: m

@@ -2,8 +2,8 @@
 //!
 //! [`Db::open`] replays the log ([`replay`]), with [`Db::begin`] writes are taken meanwhile ([`early`]); [`Db::append`] applies a batch to the head and answers when the
 //! [`journal`] has it on disk ([`append`]); [`Db::head_store`] and [`Db::blocks`] answer readers; [`seal`] closes
-//! windows, cuts them into blocks ([`cut`]) and releases them; [`maintain`] is the housekeeping that a background
-//! task calls. [`options`] and [`metrics`] are what they say.
+//! windows, cuts them into blocks ([`cut`]) and releases them; [`snapshot`] spares a start most of the log; [`maintain`] is
+//! the housekeeping that a background task calls. [`options`] and [`metrics`] are what they say.
 //!
 //! Invariant: an acknowledged sample is in the log, or in a verified block.
 
@@ -16,10 +16,11 @@ pub mod metrics;
 pub mod options;
 pub mod replay;
 pub mod seal;
+pub mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ use early::Early;
 use journal::Journal;
 use maintain::PendingRelease;
 use metrics::DbMetrics;
+use snapshot::SNAPSHOT_DIR;
+use snapshot::debt::ReplayDebt;
 
 pub use options::DbOptions;
 pub use replay::ReplayReport;
@@ -74,6 +77,10 @@ pub struct Db {
     pub(crate) reported: Mutex<crate::wal::writer::Counts>,
     pub(crate) report: OnceLock<ReplayReport>,
     pub(crate) early: Early,
+    /// What a start would have to replay behind the newest snapshot.
+    pub(crate) debt: ReplayDebt,
+    /// Number of the newest snapshot.
+    last_snapshot: AtomicU64,
     closing: AtomicBool,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
@@ -101,7 +108,7 @@ impl Db {
             return Err(TsdbError::Invalid { object: options.dir.display().to_string(), what });
         }
         let disk = &runtime.disk;
-        for dir in [WAL_DIR, HEAD_DIR, BLOCKS_DIR] {
+        for dir in [WAL_DIR, HEAD_DIR, SNAPSHOT_DIR, BLOCKS_DIR] {
             let path = options.dir.join(dir);
             disk.create_dir_all(&path).map_err(TsdbError::io("create", &path))?;
         }
@@ -112,14 +119,21 @@ impl Db {
         let lock_path = options.dir.join(LOCK_FILE);
         let lock = disk.lock(&lock_path).map_err(TsdbError::io("lock", &lock_path))?;
         crate::block::remove_unfinished(&**disk, &options.dir.join(BLOCKS_DIR))?;
-        maintain::remove_head_files(&**disk, &options.dir.join(HEAD_DIR))?;
         let blocks = BlockStore::open(&runtime, &options.dir.join(BLOCKS_DIR))?;
 
         let head = Arc::new(Head::new(Self::head_options(&options, &runtime), &runtime.rng));
         let metrics = DbMetrics::new(&runtime.metrics);
         let wal = options.dir.join(WAL_DIR);
         settle_files(&*runtime.disk, &wal, &options.dir.join(BLOCKS_DIR))?;
-        let plan = replay::plan(&head, &wal, &runtime).await?;
+        let snapshot = snapshot::load::find(&*runtime.disk, &options.dir, &head)?.map(Arc::new);
+        let used =
+            |partition, number| snapshot.as_ref().is_some_and(|s| s.names_head_file(partition, number));
+        maintain::remove_head_files(&*runtime.disk, &options.dir.join(HEAD_DIR), used)?;
+        // Before the first write: what is logged from now on must not share a number with a series of the snapshot.
+        let next_log_id = snapshot.as_ref().map_or(1, |s| s.manifest().next_log_id);
+        head.log_ids().fetch_max(next_log_id, Ordering::Relaxed);
+        let last_snapshot = snapshot.as_ref().map_or(0, |s| s.mark().id);
+        let plan = replay::plan(&head, &wal, snapshot.clone(), &runtime).await?;
 
         let log_options = LogOptions { dir: wal.clone(), sync: options.wal_sync };
         let newest = plan.report().newest_segment;
@@ -140,7 +154,9 @@ impl Db {
             pending_releases: Mutex::default(),
             reported: Mutex::default(),
             report: OnceLock::new(),
-            early: Early::new(plan),
+            early: Early::new(plan, snapshot),
+            debt: ReplayDebt::default(),
+            last_snapshot: AtomicU64::new(last_snapshot),
             closing: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
         };

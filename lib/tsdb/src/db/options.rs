@@ -13,12 +13,15 @@ use crate::wal::SyncMode;
 /// How a database is opened. [`DbOptions::new`] gives the defaults.
 #[derive(Clone)]
 pub struct DbOptions {
-    /// Its folder: `wal/`, `head/` and `blocks/` lie in it.
+    /// Its folder: `wal/`, `head/`, `snapshot/` and `blocks/` lie in it.
     pub dir: PathBuf,
     /// When the log syncs.
     pub wal_sync: SyncMode,
     /// The log begins a new segment at this size.
     pub wal_segment_bytes: u64,
+    /// CPU time of replay that a start may need before a head snapshot is worth taking, by estimate; with many series more,
+    /// so that snapshots stay cheap beside the writes. 0: at every round of [`crate::Db::maintain`] that has news.
+    pub replay_budget: Duration,
     /// Length of windows and of blocks, at least a second. 2 h in production.
     pub block_duration: Duration,
     /// A window is closed this long after its end.
@@ -44,6 +47,7 @@ impl DbOptions {
             dir: dir.into(),
             wal_sync: SyncMode::Always,
             wal_segment_bytes: 256 << 20,
+            replay_budget: Duration::from_secs(1),
             block_duration: Duration::from_secs(2 * 3600),
             close_after: Duration::from_secs(30 * 60),
             late_every: Duration::from_secs(3600),

@@ -175,7 +175,12 @@ impl Db {
         let job = move || cut(&head, &tenant, &which, (&*disk, &dir), meta);
         let object = || id.to_string();
         let cut = self.runtime.cpu.run(job).await;
-        let meta = cut.map_err(|_| TsdbError::corrupt(object(), 0, "cutting ended by a panic"))??;
+        let cut = cut.map_err(|_| TsdbError::corrupt(object(), 0, "cutting ended by a panic"))?;
+        if let Err(TsdbError::Corrupt { .. }) = &cut {
+            // A snapshot names the head-chunk file that is damaged; the log has its samples.
+            self.remove_snapshots();
+        }
+        let meta = cut?;
         if let Some(meta) = &meta {
             self.metrics.blocks_cut.inc();
             info!(ulid = %meta.ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "cut {id}");

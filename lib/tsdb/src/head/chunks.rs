@@ -16,7 +16,7 @@ use super::series::{Cold, Hot, NO_WINDOW, TAIL, WindowNo};
 use crate::chunkenc::XorAppender;
 
 /// Samples of a full chunk, as Prometheus and Thanos expect them.
-const CHUNK_SAMPLES: u8 = 120;
+pub const CHUNK_SAMPLES: u8 = 120;
 
 /// A tail encodes to at most this: 68 bits of time and 77 of value a sample, and the header.
 const MAX_TAIL_BYTES: usize = TAIL * 19 + 20;

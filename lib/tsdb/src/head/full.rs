@@ -77,6 +77,34 @@ impl Default for FullChunks {
 }
 
 impl FullChunks {
+    /// Files as an earlier process wrote them, the first with number `first`: content, its CRC, what is in it.
+    pub fn of_files(first: u32, files: Vec<(Bytes, u32, Vec<(TenantNo, WindowNo)>)>) -> Self {
+        let file = |(content, crc, windows)| File { content, on_disk: true, crc, windows };
+        FullChunks { files: files.into_iter().map(file).collect(), first, ..FullChunks::default() }
+    }
+
+    /// Number of the first file, and length, CRC and content of those on disk up to the first that is not.
+    pub fn on_disk(&self) -> (u32, impl Iterator<Item = (u64, u32, &[(TenantNo, WindowNo)])>) {
+        let files = self.files.iter().take_while(|f| f.on_disk);
+        (self.first, files.map(|f| (f.content.len() as u64, f.crc, &f.windows[..])))
+    }
+
+    /// The number that the next file will have.
+    pub fn next_file(&self) -> u32 {
+        self.first + self.files.len() as u32
+    }
+
+    /// Tenants and windows with chunks in files.
+    pub fn windows(&self) -> impl Iterator<Item = (TenantNo, WindowNo)> + '_ {
+        self.files.iter().flat_map(|f| f.windows.iter().copied())
+    }
+
+    /// Whether a locator names a place in a file that is here, or a file that was dropped.
+    pub fn may_have(&self, locator: u64) -> bool {
+        let dropped = (locator >> OFFSET_BITS) < u64::from(self.first);
+        dropped || self.content(locator).is_some_and(|(content, at)| at + HEADER_BYTES <= content.len())
+    }
+
     /// Appends a chunk and gives its locator.
     #[allow(clippy::too_many_arguments)] // one line of the file's layout
     pub fn push(

@@ -9,7 +9,7 @@ use cairn_model::{Encoding, TimestampMs, Value};
 use super::series::WindowNo;
 use crate::chunkenc::histogram::Appended;
 use crate::chunkenc::histogram::{FloatCounts, IntCounts};
-use crate::chunkenc::{CutRule, HistogramAppender};
+use crate::chunkenc::{CutRule, HistogramAppender, Malformed};
 
 /// An open chunk of either kind.
 #[derive(Debug)]
@@ -62,6 +62,24 @@ impl OpenHistogram {
             }
         };
         Some(OpenHistogram { window, min_ms: t_ms, max_ms: t_ms, kind })
+    }
+
+    /// Takes up a chunk that an earlier process had open; `None` when it is one of floats.
+    ///
+    /// # Errors
+    /// [`Malformed`] when no appender wrote it.
+    pub fn reopen(
+        window: WindowNo,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        encoding: Encoding,
+        bytes: &[u8],
+    ) -> Result<Option<Self>, Malformed> {
+        let kind = match encoding {
+            Encoding::Histogram => Kind::Int(Box::new(HistogramAppender::reopen(bytes)?)),
+            Encoding::FloatHistogram => Kind::Float(Box::new(HistogramAppender::reopen(bytes)?)),
+            Encoding::Xor | Encoding::Xor2 => return Ok(None),
+        };
+        Ok(Some(OpenHistogram { window, min_ms, max_ms, kind }))
     }
 
     /// Whether the next sample belongs into a new chunk: because this one is full, or of another kind or window.

@@ -60,6 +60,14 @@ impl Partition {
         self.leave_windows_through(&entered, window);
     }
 
+    /// Ends what [`Partition::begin_closing`] began for a window that is closed already.
+    pub fn end_closing(&mut self, tenant: TenantNo, window: WindowNo) {
+        let index = self.tenant_mut(tenant);
+        index.closing = None;
+        let entered = std::mem::take(&mut index.entered);
+        self.leave_windows_through(&entered, window);
+    }
+
     /// Ends all open chunks of `window` and closes it, without a fence: for replay, which is alone.
     pub fn close_at_once(&mut self, tenant: TenantNo, window: WindowNo, generation: u32) {
         let all = self.begin_closing(tenant, window);

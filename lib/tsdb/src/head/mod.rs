@@ -5,7 +5,7 @@
 //! [`series`] ([`starts`], [`side`], [`histogram`] for what few series have); samples leave the raw tail for the
 //! open chunk and full chunks ([`chunks`], [`full`]); [`pairs`] and [`postings`] are the label index, [`select`]
 //! reads it, [`sorting`] orders what was selected, [`read`] gathers chunks and [`store`] answers the StoreApi; [`exemplars`] is a ring beside.
-//! [`lifecycle`] lets windows and series go. [`arena`] is the memory under all of it, [`order`] the rule for two values at one time.
+//! [`lifecycle`] lets windows and series go, [`frozen`] is a partition at rest. [`arena`] is the memory under all of it, [`order`] the rule for two values at one time.
 //!
 //! Invariants: the state is a join of all samples offered, so order and repeats make no difference; a partition's
 //! lock is held for one request's share or one slice of a reader's series, never across a call that waits.
@@ -13,6 +13,7 @@
 pub mod arena;
 pub mod chunks;
 pub mod exemplars;
+pub mod frozen;
 pub mod full;
 pub mod histogram;
 pub mod lifecycle;

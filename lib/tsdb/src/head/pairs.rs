@@ -14,6 +14,9 @@ use super::postings::Postings;
 /// Number of a pair.
 pub type PairId = u32;
 
+/// Stands for the name of a pair whose number is free.
+const FREE: u32 = u32::MAX;
+
 /// Text that is no longer used is given back when it is more than this and more than half.
 const MIN_WASTE_BYTES: usize = 1 << 20;
 
@@ -47,23 +50,10 @@ impl Pairs {
 
     /// The number of the pair, interning it if it is new.
     pub fn intern(&mut self, name: &str, value: &str) -> PairId {
-        let name_id = match self.name_ids.get(name) {
-            Some(id) => *id,
-            None => {
-                let id = self.names.len() as u32;
-                self.names.push(Name { name: name.into(), pairs: Vec::new() });
-                self.name_ids.insert(name.into(), id);
-                id
-            }
-        };
+        let name_id = self.name_id(name);
         let hash = Self::hash(name_id, value);
-        let (pairs, text) = (&self.pairs, &self.text);
-        let same = |id: &PairId| {
-            let p = &pairs[*id as usize];
-            p.name == name_id && text.get(p.value) == value
-        };
-        if let Some(id) = self.by_text.find(hash, same) {
-            return *id;
+        if let Some(id) = self.find_numbered(hash, name_id, value) {
+            return id;
         }
         let pair = Pair { name: name_id, value: self.text.add(value), postings: Postings::default() };
         let id = match self.free.pop() {
@@ -76,6 +66,23 @@ impl Pairs {
                 self.pairs.len() as PairId - 1
             }
         };
+        self.list(hash, name_id, id);
+        id
+    }
+
+    /// The number of a name, given to it if it is new.
+    fn name_id(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.name_ids.get(name) {
+            return *id;
+        }
+        let id = self.names.len() as u32;
+        self.names.push(Name { name: name.into(), pairs: Vec::new() });
+        self.name_ids.insert(name.into(), id);
+        id
+    }
+
+    /// Makes a new pair known by its name and its text.
+    fn list(&mut self, hash: u64, name_id: u32, id: PairId) {
         self.names[name_id as usize].pairs.push(id);
         let (pairs, text) = (&self.pairs, &self.text);
         let rehash = |id: &PairId| {
@@ -83,17 +90,20 @@ impl Pairs {
             Self::hash(p.name, text.get(p.value))
         };
         self.by_text.insert_unique(hash, id, rehash);
-        id
     }
 
     /// The number of the pair if it is known.
     pub fn find(&self, name: &str, value: &str) -> Option<PairId> {
         let name_id = *self.name_ids.get(name)?;
+        self.find_numbered(Self::hash(name_id, value), name_id, value)
+    }
+
+    fn find_numbered(&self, hash: u64, name_id: u32, value: &str) -> Option<PairId> {
         let same = |id: &PairId| {
             let p = &self.pairs[*id as usize];
             p.name == name_id && self.text.get(p.value) == value
         };
-        self.by_text.find(Self::hash(name_id, value), same).copied()
+        self.by_text.find(hash, same).copied()
     }
 
     /// Name and value of a pair.
@@ -154,9 +164,63 @@ impl Pairs {
                 entry.remove();
             }
             self.wasted += self.text.get(value).len();
-            self.pairs[id as usize].value = Str::default();
+            (self.pairs[id as usize].name, self.pairs[id as usize].value) = (FREE, Str::default());
             self.free.push(id);
         }
+    }
+
+    /// Forgets pairs without series.
+    pub fn forget_unused(&mut self) {
+        let unused = |(_, p): &(u32, &Pair)| p.name != FREE && p.postings.is_empty();
+        let unused: Vec<PairId> = (0u32..).zip(&self.pairs).filter(unused).map(|(id, _)| id).collect();
+        self.forget(&unused);
+    }
+
+    /// Numbers of pairs are below this.
+    pub fn end(&self) -> PairId {
+        self.pairs.len() as PairId
+    }
+
+    /// Number of the name, and value, of the pair with a number that is in use.
+    pub fn numbered(&self, id: PairId) -> Option<(u32, &str)> {
+        let pair = self.pairs.get(id as usize).filter(|p| p.name != FREE)?;
+        Some((pair.name, self.text.get(pair.value)))
+    }
+
+    /// Whether a pair has this number.
+    pub fn has(&self, id: PairId) -> bool {
+        self.pairs.get(id as usize).is_some_and(|p| p.name != FREE)
+    }
+
+    /// All names ever interned, by number.
+    pub fn all_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(|n| &*n.name)
+    }
+
+    /// Adds a name under the next number; `false` when it is there already.
+    pub fn add_name(&mut self, name: &str) -> bool {
+        let known = self.name_ids.contains_key(name);
+        self.name_id(name);
+        !known
+    }
+
+    /// Leaves the next number of a pair free.
+    pub fn add_free(&mut self) {
+        self.free.push(self.pairs.len() as PairId);
+        self.pairs.push(Pair { name: FREE, value: Str::default(), postings: Postings::default() });
+    }
+
+    /// Adds a pair under the next number; `false` when it is there already or no name has the number `name_id`.
+    pub fn add_numbered(&mut self, name_id: u32, value: &str) -> bool {
+        let hash = Self::hash(name_id, value);
+        if name_id as usize >= self.names.len() || self.find_numbered(hash, name_id, value).is_some() {
+            return false;
+        }
+        let id = self.pairs.len() as PairId;
+        let pair = Pair { name: name_id, value: self.text.add(value), postings: Postings::default() };
+        self.pairs.push(pair);
+        self.list(hash, name_id, id);
+        true
     }
 
     fn rebuild_text(&mut self) {

@@ -194,6 +194,20 @@ impl Partition {
         }
     }
 
+    /// What identifies it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Calls `visit` with number in the log, hash and reference of every live series.
+    pub fn each_series(&self, mut visit: impl FnMut(u64, u64, u64)) {
+        for slot in self.slab.slots() {
+            if let Some(hot) = self.slab.hot(slot) {
+                visit(hot.log_id, hot.hash, self.reference(slot));
+            }
+        }
+    }
+
     /// The reference of a slot.
     pub fn reference(&self, slot: u32) -> u64 {
         u64::from(self.identity.tag) << (SLOT_BITS + PARTITION_BITS)
@@ -330,25 +344,32 @@ impl Partition {
             key,
             full: 0,
             last_ms: TimestampMs::MIN,
-            xor: XorAppender::start(&mut Vec::new()),
+            xor: XorAppender::NONE,
             open: Block::NONE,
             open_len: 0,
             tenant: request.tenant,
             first_dt: 0,
             labels: self.labels.add(&ids),
         };
-        let slot = self.slab.add(Hot::new(hash, log_id), cold);
-        let slot = slot.ok_or(RejectReason::SeriesLimit { limit: u64::from(u32::MAX) })?;
+        let slot = self.adopt(Hot::new(hash, log_id), cold, &ids);
+        self.pair_scratch = ids;
+        slot.ok_or(RejectReason::SeriesLimit { limit: u64::from(u32::MAX) })
+    }
+
+    /// Gives a series a slot and puts it into its tenant's label index, which must have `pairs`; `None` when all slots
+    /// were used up.
+    pub(super) fn adopt(&mut self, hot: Hot, cold: Cold, pairs: &[PairId]) -> Option<u32> {
+        let (hash, tenant) = (hot.hash, cold.tenant);
+        let slot = self.slab.add(hot, cold)?;
         let (slab, tenants) = (&self.slab, &mut self.tenants);
-        let index = tenants[request.tenant as usize].as_mut().expect("made above");
-        for &id in &ids {
+        let index = tenants[tenant as usize].as_mut().expect("its pairs are in it");
+        for &id in pairs {
             index.pairs.add_series(id, slot);
         }
         index.all.push(slot);
         let rehash = |slot: &u32| slab.hot(*slot).map_or(0, |h| h.hash);
         index.by_hash.insert_unique(hash, slot, rehash);
-        self.pair_scratch = ids;
-        Ok(slot)
+        Some(slot)
     }
 
     /// Appends the canonical labels of a live series to `out`.

@@ -204,6 +204,11 @@ impl Slab {
         })
     }
 
+    /// Slots are below this.
+    pub fn end(&self) -> u32 {
+        self.next
+    }
+
     /// Live series.
     pub fn len(&self) -> usize {
         self.live
@@ -230,7 +235,7 @@ mod tests {
             key: 0,
             full: 0,
             last_ms: i64::MIN,
-            xor: XorAppender::start(&mut Vec::new()),
+            xor: XorAppender::NONE,
             open: Block::NONE,
             open_len: 0,
             tenant: 0,

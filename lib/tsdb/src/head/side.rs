@@ -62,6 +62,12 @@ pub struct Side {
 }
 
 impl Side {
+    /// Samples of parts that are in order of window and generation.
+    pub fn of_parts(parts: Vec<(PartKey, Part)>) -> Self {
+        debug_assert!(parts.windows(2).all(|w| w[0].0 < w[1].0));
+        Side { parts }
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -143,6 +149,16 @@ impl Part {
                 self.chunks = encode(merged.iter());
             }
         }
+    }
+
+    /// A part of encoded chunks; they may overlap.
+    pub fn of_chunks(chunks: Vec<Chunk>) -> Self {
+        Part { buffer: Vec::new(), chunks }
+    }
+
+    /// The encoded chunks, those of the buffer included.
+    pub fn all_chunks(&self) -> Vec<Chunk> {
+        self.chunks.iter().cloned().chain(encode(self.buffer.iter())).collect()
     }
 
     /// The encoded chunks; they may overlap.

@@ -46,6 +46,17 @@ impl Starts {
         }
     }
 
+    /// `(from, start)` of all runs.
+    pub fn runs(&self) -> &[(TimestampMs, TimestampMs)] {
+        &self.runs
+    }
+
+    /// Start timestamps of their runs; `None` when those are not in order.
+    pub fn from_runs(runs: Vec<(TimestampMs, TimestampMs)>) -> Option<Self> {
+        let in_order = runs.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 != w[1].1);
+        in_order.then_some(Starts { runs })
+    }
+
     /// Whether all are unknown.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()

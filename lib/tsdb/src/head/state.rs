@@ -214,6 +214,18 @@ impl Head {
         &self.next_log_id
     }
 
+    /// Number in the log of a series by reference, if it is still here.
+    pub fn log_id_of(&self, reference: u64) -> Option<u64> {
+        let partition = self.partitions.get(usize::from((reference >> 32) as u8))?.read();
+        let slot = partition.resolve(reference)?;
+        partition.slab.hot(slot).map(|hot| hot.log_id)
+    }
+
+    /// Samples up to this time are here.
+    pub fn raise_newest(&self, t_ms: i64) {
+        self.newest_ms.fetch_max(t_ms, Ordering::Relaxed);
+    }
+
     /// Labels of a series by reference, if it is still here.
     pub fn labels_of(&self, reference: u64) -> Option<Labels> {
         let index = (reference >> 32) as u8;
@@ -268,6 +280,20 @@ impl Head {
         for partition in &self.partitions {
             partition.write().move_part(tenant.number, from, PartKey { window, generation });
         }
+    }
+
+    /// Forgets what was released of a window up to `last` while nobody looked: its open chunks may not even have been
+    /// ended. Gives the numbers of head-chunk files to delete by partition.
+    pub fn forget_released(&self, tenant: &Tenant, window: WindowNo, last: u32) -> Vec<(usize, u32)> {
+        self.leave_window(tenant, window);
+        for partition in &self.partitions {
+            partition.write().end_closing(tenant.number, window);
+        }
+        let (_, mut files) = self.release(tenant, PartKey { window, generation: 0 });
+        if last > 0 {
+            files.extend(self.release(tenant, PartKey { window, generation: last }).1);
+        }
+        files
     }
 
     /// Forgets a generation, and the series that have nothing left. Gives how many series left, and the numbers of

@@ -57,6 +57,11 @@ impl Tenant {
         self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map(|_| ()).map_err(|_| limit)
     }
 
+    /// Counts series that were admitted by an earlier process.
+    pub fn remember(&self, series: u64) {
+        self.series.fetch_add(series, Ordering::Relaxed);
+    }
+
     /// Gives series back that left the head.
     pub fn forget(&self, series: u64) {
         self.series.fetch_sub(series, Ordering::Relaxed);

@@ -299,6 +299,13 @@ pub struct Control {
     pub generation: u32,
 }
 
+impl Control {
+    /// Whether this is the mark of the head snapshot `id`.
+    pub fn is_mark(&self, id: u64) -> bool {
+        self.what == ControlKind::Mark && self.window_ms == id as i64
+    }
+}
+
 /// What a [`Control`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -309,6 +316,8 @@ pub enum ControlKind {
     Released = 2,
     /// All windows that begin before this one are closed; their late samples belong to the named generation.
     Floor = 3,
+    /// A head snapshot holds everything before this record; the window's start is its number, the rest is empty.
+    Mark = 4,
 }
 
 /// Appends encoded control entries to `out`.
@@ -338,6 +347,7 @@ pub fn decode_controls(bytes: &[u8]) -> Result<Vec<Control>, BadRecord> {
             1 => ControlKind::Closed,
             2 => ControlKind::Released,
             3 => ControlKind::Floor,
+            4 => ControlKind::Mark,
             _ => return Err(BadRecord("unknown control entry")),
         };
         let (tenant, window_ms, length_ms) = (r.str()?.to_owned(), r.varint()?, r.uvarint()?);

@@ -7,6 +7,7 @@ mod early;
 mod faults;
 mod model;
 mod seal;
+mod snapshot;
 mod support;
 mod values;
 mod wal_frames;

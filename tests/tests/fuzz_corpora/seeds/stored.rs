@@ -6,11 +6,13 @@ use std::sync::Arc;
 use cairn_bucket::commit::{CommitRecord, FileRecord, Job};
 use cairn_bucket::digest::Sha256;
 use cairn_cluster::{ClusterOptions, Coordinator, RaftCoordinator};
+use cairn_model::batch::HistogramSample;
 use cairn_model::chunk::Aggregates;
 use cairn_model::exemplar::Exemplar;
 use cairn_model::metadata::{Metadata, MetricType};
 use cairn_model::sample::Sample;
-use cairn_model::{Chunk, ChunkData, Labels, TenantId, Value};
+use cairn_model::storage::Appendable;
+use cairn_model::{Chunk, ChunkData, Labels, TenantId, Value, WriteBatch};
 use cairn_runtime::{Disk, MemDisk, Runtime, TcpNet};
 use cairn_tsdb::block::{BlockChunk, BlockOptions, BlockWriter, aggr};
 use cairn_tsdb::chunkenc::{ChunkBuilder, CutRule};
@@ -22,6 +24,7 @@ use cairn_tsdb::wal::pack::Packer;
 use cairn_tsdb::wal::record::encode_controls;
 use cairn_tsdb::wal::segment::{Predecessor, SegmentId, encode_header};
 use cairn_tsdb::wal::{BatchRecord, Control, ControlKind};
+use cairn_tsdb::{Db, DbOptions};
 use ulid::Ulid;
 
 use super::Seeds;
@@ -52,6 +55,7 @@ pub fn seeds() -> Vec<Seeds> {
         ("index", vec![block.index]),
         ("meta", vec![block.meta, BlockMeta::new(BLOCK, 0, 1).to_json()]),
         ("tombstones", tombstones()),
+        ("snapshot", vec![head_snapshot()]),
         ("wal", wal()),
         ("raft_journal", vec![raft_journal()]),
         ("commit_record", commit_records()),
@@ -70,6 +74,48 @@ fn chunks(values: &[Value], xor2: bool) -> Vec<Chunk> {
 fn payload(chunk: &Chunk) -> Vec<u8> {
     let ChunkData::Encoded(_, bytes) = &chunk.data else { panic!("a builder encodes") };
     bytes.to_vec()
+}
+
+/// A snapshot of series of every kind: with full and open chunks, late samples, histograms and start timestamps.
+fn head_snapshot() -> Vec<u8> {
+    let disk = MemDisk::new();
+    let machine = Runtime::simulated(1, T0_MS, Arc::new(TcpNet), Arc::new(disk.clone()));
+    let run = tokio::runtime::Builder::new_current_thread().build().expect("a runtime for a seed");
+    run.block_on(async {
+        let options = DbOptions { partitions: 1, ..DbOptions::new("/data") };
+        let db = Db::open(options, machine).await.expect("an empty disk opens");
+        let kinds = [floats(), histograms(), float_histograms()];
+        for (n, values) in kinds.iter().enumerate() {
+            let mut batch = WriteBatch::new(TenantId::default_tenant());
+            let labels =
+                Labels::from_pairs([("__name__", "m"), ("kind", &n.to_string())]).expect("two labels");
+            batch.push_floats(labels.as_ref(), &[]);
+            for (i, value) in (0i64..).zip(values) {
+                let late = if i == 7 { 100_000 } else { 0 };
+                let (t_ms, start_ms) = (T0_MS + i * 15_000 - late, T0_MS * (n as i64 % 2));
+                match value {
+                    Value::Float(v) => {
+                        batch.floats.t_ms.push(t_ms);
+                        batch.floats.value.push(*v);
+                    }
+                    value => batch.histograms.push(HistogramSample {
+                        t_ms,
+                        start_ms,
+                        value: value.clone(),
+                        refused: false,
+                    }),
+                }
+            }
+            let series = batch.series.last_mut().expect("one was pushed");
+            series.floats = 0..batch.floats.t_ms.len() as u32;
+            series.histograms = 0..batch.histograms.len() as u32;
+            db.append(batch).await.expect("a disk in memory takes it");
+        }
+        assert!(db.take_snapshot().await.expect("a disk in memory takes it"));
+    });
+    let dir = Path::new("/data/snapshot");
+    let snapshots = disk.list(dir).expect("the folder is there");
+    disk.read(&dir.join(&snapshots[0].name)).expect("a snapshot was taken")
 }
 
 struct Block {

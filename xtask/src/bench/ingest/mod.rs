@@ -8,6 +8,7 @@ mod latency;
 mod measures;
 mod restart;
 mod scenarios;
+mod seal;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::measures as m;
-use super::{Figures, bombs, latency, restart};
+use super::{Figures, bombs, latency, restart, seal};
 use crate::bench::Options;
 use crate::bench::load::{Load, verify};
 use crate::bench::row::Measure;
@@ -17,9 +17,6 @@ use crate::bench::server::{Program, Server};
 const SETTLE_S: u64 = 15;
 /// Instances of which one is asked for again when all would take longer than the load itself.
 const VERIFY_EVERY_LARGE: usize = 20;
-
-/// A load of more rounds runs once.
-const LONG_ROUNDS: u64 = 100;
 
 /// A scenario.
 pub struct Scenario {
@@ -39,6 +36,10 @@ enum Kind {
     Restarts,
     /// Bodies that decode to far more than they are.
     Bombs,
+    /// A window becomes a block.
+    Block,
+    /// Three hours, with a window sealed under load.
+    ThreeHours,
 }
 
 /// Figures of one run.
@@ -100,10 +101,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "half load", rows: &[m::P99_HALF], kind: Kind::HalfLoad },
     Scenario { name: "restarts", rows: &[m::RESTART], kind: Kind::Restarts },
     Scenario { name: "bombs", rows: &[m::BOMBS], kind: Kind::Bombs },
+    Scenario { name: "a block", rows: &[m::BLOCK_BYTES], kind: Kind::Block },
     Scenario {
         name: "three hours",
-        rows: &[m::RSS_HOURS],
-        kind: Kind::Plain(Load { rounds: 721, churn: 0.0, ..STEADY }),
+        rows: &[m::SEAL_P99, m::SEAL_GROWTH, m::RSS_HOURS],
+        kind: Kind::ThreeHours,
     },
 ];
 
@@ -111,18 +113,18 @@ impl Scenario {
     /// Runs of it; the longest ones, whose figures hardly move, run once.
     pub fn repeat(&self, options: &Options) -> usize {
         match &self.kind {
-            Kind::Plain(load) if load.rounds > LONG_ROUNDS => 1,
-            Kind::Restarts => 1,
+            Kind::Restarts | Kind::Block | Kind::ThreeHours => 1,
             _ => options.repeat,
         }
     }
 
-    /// Whether the program is run. VictoriaMetrics answers remote write 2.0 with 2xx and stores nothing; Prometheus
-    /// would take half an hour for three hours of samples, and nothing is judged by it there.
+    /// Whether the program is run. VictoriaMetrics answers remote write 2.0 with 2xx and stores nothing, and has no such
+    /// blocks; Prometheus would take half an hour for three hours of samples, and nothing is judged by peers there.
     pub fn runs(&self, program: Program) -> bool {
         match (&self.kind, program) {
             (Kind::Plain(load), Program::VictoriaMetrics) => load.proto != 2,
-            (Kind::Plain(load), Program::Prometheus) => load.rounds <= LONG_ROUNDS,
+            (Kind::Block, Program::VictoriaMetrics) => false,
+            (Kind::ThreeHours, program) => program == Program::Cairn,
             _ => true,
         }
     }
@@ -137,6 +139,13 @@ impl Scenario {
             Kind::HalfLoad => latency::run(program, data, &shrunk(STEADY, quick)),
             Kind::Restarts => restart::run(program, data, &shrunk(MILLION, quick), quick),
             Kind::Bombs => bombs::run(program, data, &shrunk(STEADY, true)),
+            Kind::Block => {
+                seal::block_bytes(program, data, &Load { series: STEADY.series / 10, churn: 0.0, ..STEADY })
+            }
+            Kind::ThreeHours => {
+                let series = if quick { STEADY.series / 10 } else { STEADY.series };
+                seal::three_hours(data, &Load { series, churn: 0.0, ..STEADY })
+            }
         }
     }
 }
@@ -173,7 +182,6 @@ fn plain(program: Program, data: &Path, load: &Load) -> Result<Outcome> {
         figures.push((row.name, steady));
     }
     figures.push((m::RSS_MILLION.name, rss));
-    figures.push((m::RSS_HOURS.name, rss));
     Ok(Outcome { figures, limits: Vec::new(), note })
 }
 

@@ -2,6 +2,7 @@
 
 use cairn_model::{TimestampMs, is_stale};
 
+use super::super::Malformed;
 use super::super::bits::BitWriter;
 use super::super::varbit::write_int;
 use super::ResetHeader;
@@ -45,6 +46,33 @@ impl<C: ReadCounts> HistogramAppender<C> {
         let (layout, plain) = (C::layout(sample), C::plain(sample));
         let header = header_after_full(before.map(Self::open).as_ref(), C::hint(sample), &layout, &plain);
         Self::with_first(header, t_ms, layout, plain)
+    }
+
+    /// Takes up a chunk that an appender wrote, by decoding it.
+    ///
+    /// # Errors
+    /// [`Malformed`] when `chunk` is not a whole chunk of this kind with a sample, or its layout breaks a rule that
+    /// appenders keep.
+    pub fn reopen(chunk: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = HistogramReader::<C>::new(chunk)?;
+        let header = reader.header();
+        let mut open: Option<Self> = None;
+        while let Some((t, mut plain)) = reader.read_plain()? {
+            if is_stale(plain.sum) {
+                // The reader keeps the numbers before it; the appender went on from nothing but the marker.
+                plain = Plain { sum: plain.sum, ..Plain::default() };
+            }
+            match &mut open {
+                None => open = Some(Self::with_first(header, t, reader.layout().clone(), plain)),
+                Some(open) => open.write(t, plain),
+            }
+        }
+        let open = open.ok_or(Malformed { what: "an open chunk without samples", at: 0 })?;
+        // An appender goes on where this one ended only if it would have written the same.
+        if open.bytes != chunk {
+            return Err(Malformed { what: "a chunk that no appender writes", at: 0 });
+        }
+        Ok(open)
     }
 
     /// Appends `sample`, or begins a new chunk with it where the rules of [`super::fit`] want one.

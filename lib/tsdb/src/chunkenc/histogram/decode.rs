@@ -99,6 +99,11 @@ impl<'a, C: ReadCounts> HistogramReader<'a, C> {
         Ok(Some((self.t, C::sample(&self.state, &self.layout, hint))))
     }
 
+    /// The chunk's layout; known when a sample was read.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The next sample's bare numbers, in the chunk's own layout.
     pub(super) fn read_plain(&mut self) -> Result<Option<(TimestampMs, Plain<C>)>, Malformed> {
         Ok(self.advance()?.then(|| (self.t, C::numbers(&self.state))))

@@ -61,6 +61,23 @@ impl Worker {
         }
     }
 
+    /// The head has what was written before the mark of a snapshot in `segment`, whose records name those series by the
+    /// numbers that they have in the head.
+    pub fn resume(&mut self, segment: u64) {
+        self.segment = segment;
+        for (index, partition) in self.head.partitions.iter().enumerate() {
+            let mine = index == self.index;
+            if !mine && self.index != 0 {
+                continue; // only the first worker counts samples of series that nobody defined
+            }
+            let owner = if mine { Owner::Me } else { Owner::Another };
+            partition.read().each_series(|log_id, hash, reference| {
+                let reference = if mine { reference } else { UNDEFINED };
+                *self.series.entry(log_id as i64) = Known { hash, labels: None, reference, owner };
+            });
+        }
+    }
+
     /// What was applied, and which generations each segment holds.
     pub fn finish(self) -> (ReplayReport, BTreeSet<(u64, GenerationKey)>) {
         (self.report, self.contents)
@@ -96,9 +113,15 @@ impl Worker {
         let Some(tenant) = self.plan.tenants.get(&c.tenant) else { return };
         let mut partition = self.head.partitions[self.index].write();
         match c.what {
-            ControlKind::Closed => partition.close_at_once(tenant.number, window, c.generation),
+            ControlKind::Closed => {
+                // Every segment repeats the table of closed windows, and closing one looks at every series.
+                let late = partition.tenant(tenant.number).and_then(|t| t.late_generation(window));
+                if late.is_none_or(|late| late <= c.generation) {
+                    partition.close_at_once(tenant.number, window, c.generation);
+                }
+            }
             ControlKind::Floor => partition.set_floor(tenant.number, (window, c.generation)),
-            ControlKind::Released => {}
+            ControlKind::Released | ControlKind::Mark => {}
         }
     }
 
@@ -122,6 +145,9 @@ impl Worker {
             }
         }
         self.define(decoded);
+        if self.index == 0 {
+            self.report.defined += record.definitions.len() as u64;
+        }
         self.fill_batch(record, &tenant);
         self.head.note_newest(&self.batch);
         let admit = || tenant.admit(0);

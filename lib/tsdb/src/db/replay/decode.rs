@@ -60,7 +60,7 @@ fn decode_frame(plan: &Plan, place: FramePlace, unpacker: &mut Unpacker) -> Deco
     decoded.unwrap_or_else(|bad| Decoded::Damage(segment, Some(plan.finding(place, bad.0))))
 }
 
-pub(super) fn decode_batch(raw: &[u8], segment: u64) -> Result<Decoded, BadRecord> {
+pub(in crate::db) fn decode_batch(raw: &[u8], segment: u64) -> Result<Decoded, BadRecord> {
     let mut record = BatchRecord::default();
     record.decode(raw)?;
     let tenant = TenantId::new(&record.tenant).map_err(|_| BadRecord("tenant name"))?;

@@ -1,5 +1,6 @@
 //! Reading the log back into the head.
 //!
+//! A head snapshot, if there is one, is loaded before, and [`plan`] begins behind its mark ([`super::snapshot`]).
 //! [`plan`] lists the frames of all segments and learns from control frames which generations are released;
 //! [`decode`] turns groups of frames into records on all cores; [`apply`] has one worker a partition that takes its
 //! share of each record, in order. While one group is applied the next is decoded, so memory is bounded by two
@@ -25,6 +26,7 @@ use cairn_runtime::Runtime;
 use tracing::{error, info};
 
 use super::journal::GenerationKey;
+use super::snapshot::load::{Restored, Snapshot};
 use crate::error::TsdbError;
 use crate::head::Head;
 use crate::head::windows::Window;
@@ -32,8 +34,8 @@ use crate::wal::frame::Verdict;
 use crate::wal::replay::Finding;
 
 use apply::Worker;
-use decode::Decoded;
-pub(super) use plan::{Plan, unreadable};
+pub(super) use decode::{Decoded, decode_batch};
+pub(super) use plan::{Plan, read_through, unreadable};
 
 /// What a replay found.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +52,10 @@ pub struct ReplayReport {
     pub samples: u64,
     /// Series made.
     pub series: u64,
+    /// Definitions of series read.
+    pub defined: u64,
+    /// Series loaded from a head snapshot before the log behind it was replayed.
+    pub restored: u64,
     /// Samples whose series' definition is lost.
     pub undefined: u64,
     /// Samples that no head can hold.
@@ -79,18 +85,25 @@ impl ReplayReport {
     fn merge(&mut self, other: ReplayReport) {
         self.samples += other.samples;
         self.series += other.series;
+        self.defined += other.defined;
         self.undefined += other.undefined;
         self.refused += other.refused;
     }
 }
 
-/// Reads where the frames of the log in `wal` are, and makes the tenants and their windows in `head`.
+/// Reads where the frames of the log in `wal` are, those behind `snapshot` if there is one, and makes the tenants and
+/// their windows in `head`.
 ///
 /// # Errors
 /// [`TsdbError::Io`] when a segment cannot be read.
-pub(super) async fn plan(head: &Arc<Head>, wal: &Path, runtime: &Runtime) -> Result<Plan, TsdbError> {
+pub(super) async fn plan(
+    head: &Arc<Head>,
+    wal: &Path,
+    snapshot: Option<Arc<Snapshot>>,
+    runtime: &Runtime,
+) -> Result<Plan, TsdbError> {
     let (head, path, disk) = (head.clone(), wal.to_owned(), runtime.disk.clone());
-    let plan = runtime.cpu.run(move || Plan::make(&*disk, &path, &head)).await;
+    let plan = runtime.cpu.run(move || Plan::make(&*disk, &path, &head, snapshot.as_deref())).await;
     plan.map_err(|_| panicked(&wal.display().to_string()))?
 }
 
@@ -110,12 +123,32 @@ pub(super) struct Replayer {
 
 impl Replayer {
     /// For the log that `plan` describes.
-    pub fn new(head: &Arc<Head>, plan: Plan, runtime: &Runtime) -> Self {
-        let (head, plan, runtime) = (head.clone(), Arc::new(plan), runtime.clone());
+    pub fn new(head: &Arc<Head>, plan: Arc<Plan>, runtime: &Runtime) -> Self {
+        let (head, runtime) = (head.clone(), runtime.clone());
         let workers =
             (0..head.partitions.len()).map(|i| Worker::new(head.clone(), plan.clone(), i)).collect();
         let (report, begun) = (plan.report(), runtime.clock.monotonic());
         Replayer { head, runtime, plan, workers, report, begun }
+    }
+
+    /// Goes on from a snapshot: the head has its series. Takes its records.
+    ///
+    /// # Errors
+    /// As [`Replayer::log`].
+    pub async fn resume(&mut self, found: &Snapshot, restored: &Restored) -> Result<(), TsdbError> {
+        self.report.restored = restored.series;
+        let segment = found.mark().segment;
+        let resuming = std::mem::take(&mut self.workers).into_iter().map(|mut worker| {
+            self.runtime.cpu.run(move || {
+                worker.resume(segment);
+                worker
+            })
+        });
+        self.workers =
+            futures::future::try_join_all(resuming).await.map_err(|_| panicked("head snapshot"))?;
+        let applying = apply_group(&self.runtime, std::mem::take(&mut self.workers), found.records.clone());
+        self.workers = applying.await.map_err(|_| panicked("head snapshot"))?;
+        Ok(())
     }
 
     /// Replays the log.
@@ -158,27 +191,29 @@ impl Replayer {
         self.workers.iter_mut().for_each(|worker| group.iter().for_each(|d| worker.apply(d)));
     }
 
-    /// What was found, and which generations each segment holds.
-    pub fn finish(self) -> (ReplayReport, BTreeSet<(u64, GenerationKey)>) {
+    /// What was found, and which generations each segment holds, those in `contents` included.
+    pub fn finish(
+        self,
+        mut contents: BTreeSet<(u64, GenerationKey)>,
+    ) -> (ReplayReport, BTreeSet<(u64, GenerationKey)>) {
         let Replayer { head, runtime, workers, mut report, begun, .. } = self;
-        let mut contents = BTreeSet::new();
         for worker in workers {
             let (part, touched) = worker.finish();
             report.merge(part);
             contents.extend(touched);
         }
         restore_windows(&head, &contents);
-        if report.segments > 0 {
+        if report.segments > 0 || report.restored > 0 {
             let took_ms = (runtime.clock.monotonic() - begun).as_millis() as u64;
-            let ReplayReport { segments, samples, series, .. } = report;
-            info!(segments, samples, series, took_ms, "log replayed");
+            let ReplayReport { segments, samples, series, restored, .. } = report;
+            info!(restored, segments, samples, series, took_ms, "log replayed");
         }
         (report, contents)
     }
 }
 
 fn own_records(records: Vec<(u64, Vec<u8>)>) -> Vec<Decoded> {
-    let decoded = |(segment, raw): (u64, Vec<u8>)| decode::decode_batch(&raw, segment);
+    let decoded = |(segment, raw): (u64, Vec<u8>)| decode_batch(&raw, segment);
     records.into_iter().map(|r| decoded(r).expect("this process encoded it")).collect()
 }
 

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use tracing::warn;
 
 use super::ReplayReport;
+use crate::db::snapshot::load::Snapshot;
 use crate::error::TsdbError;
 use crate::head::Head;
 use crate::head::chunks::window_of;
@@ -62,19 +63,31 @@ pub struct Plan {
     pub tenants: HashMap<String, Arc<Tenant>>,
     /// Last released generation.
     released: HashMap<String, HashMap<WindowNo, u32>>,
+    newest_segment: u64,
 }
 
 impl Plan {
-    /// Reads the segments in `wal`; tenants and their windows are made in `head`.
-    pub fn make(disk: &dyn Disk, wal: &Path, head: &Head) -> Result<Plan, TsdbError> {
+    /// Reads the segments in `wal`, of those that `snapshot` covers only what is behind its mark; tenants and their
+    /// windows are made in `head`.
+    pub fn make(
+        disk: &dyn Disk,
+        wal: &Path,
+        head: &Head,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Plan, TsdbError> {
+        let mark = snapshot.map(Snapshot::mark);
+        let (segments, newest_segment) = load(disk, wal, mark.map_or(0, |m| m.segment))?;
         let mut plan = Plan {
-            segments: load(disk, wal)?,
+            segments,
             items: Vec::new(),
             findings: Vec::new(),
             tenants: HashMap::new(),
             released: HashMap::new(),
+            newest_segment,
         };
         let mut unpacker = Unpacker::new();
+        snapshot.iter().flat_map(|s| &s.controls).for_each(|c| plan.learn(c, head));
+        let mut marked = false;
         for index in 0..plan.segments.len() {
             let Segment { id, content, synced_below } = &plan.segments[index];
             let (id, content) = (*id, content.clone());
@@ -96,6 +109,14 @@ impl Plan {
                     && let Ok(controls) = unpacker.unpack(frame).and_then(decode_controls)
                 {
                     controls.iter().for_each(|c| plan.learn(c, head));
+                    if mark
+                        .is_some_and(|m| m.segment == id.number && controls.iter().any(|c| c.is_mark(m.id)))
+                    {
+                        // The snapshot has what came before.
+                        plan.items.clear();
+                        marked = true;
+                        continue;
+                    }
                 }
                 plan.items.push(Item::Frame(FramePlace {
                     segment: index as u32,
@@ -108,13 +129,17 @@ impl Plan {
             }
             plan.findings.extend(scanned.findings);
         }
+        if let Some(mark) = mark.filter(|_| !marked) {
+            // What stands before it is replayed too: repeats change nothing.
+            warn!(segment = mark.segment, "the mark of the head snapshot is not in the log any more");
+        }
         Ok(plan)
     }
 
     /// The report as far as the first pass knows it.
     pub fn report(&self) -> ReplayReport {
         ReplayReport {
-            newest_segment: self.segments.last().map_or(0, |s| s.id.number),
+            newest_segment: self.newest_segment,
             segments: self.segments.len(),
             bytes: self.segments.iter().map(|s| s.content.len() as u64).sum(),
             frames: self.items.iter().filter(|i| matches!(i, Item::Frame(_))).count() as u64,
@@ -165,8 +190,12 @@ impl Plan {
 
     /// Whether a generation is in a verified block.
     pub fn is_released(&self, tenant: &str, window: WindowNo, generation: u32) -> bool {
-        let last = self.released.get(tenant).and_then(|windows| windows.get(&window));
-        last.is_some_and(|last| generation <= *last)
+        self.last_released(tenant, window).is_some_and(|last| generation <= last)
+    }
+
+    /// The last generation of a window that is in a verified block, with those before it.
+    pub fn last_released(&self, tenant: &str, window: WindowNo) -> Option<u32> {
+        self.released.get(tenant).and_then(|windows| windows.get(&window)).copied()
     }
 
     fn learn(&mut self, c: &Control, head: &Head) {
@@ -186,6 +215,7 @@ impl Plan {
                 *last = c.generation.max(*last);
             }
             ControlKind::Floor => windows.restore_floor(window, c.generation),
+            ControlKind::Mark => {}
         }
     }
 }
@@ -207,26 +237,38 @@ pub(in crate::db) fn unreadable<'a>(
 }
 
 /// Reads a file to its end by calls: a sector that cannot be read is an error here and would end the process later, when
-/// the mapped page is touched.
-fn read_through(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+/// the mapped page is touched. `look` sees the content piece by piece.
+pub(in crate::db) fn read_through(
+    disk: &dyn Disk,
+    path: &Path,
+    mut look: impl FnMut(&[u8]),
+) -> std::io::Result<()> {
     let file = disk.open(path, OpenHow::Read)?;
     let (mut buffer, mut at, len) = (vec![0u8; 1 << 20], 0, file.len()?);
     while at < len {
         let now = buffer.len().min((len - at) as usize);
         file.read_exact_at(&mut buffer[..now], at)?;
+        look(&buffer[..now]);
         at += now as u64;
     }
     Ok(())
 }
 
-fn load(disk: &dyn Disk, wal: &Path) -> Result<Vec<Segment>, TsdbError> {
+/// The segments from `first` on, and the number of the newest there is.
+fn load(disk: &dyn Disk, wal: &Path, first: u64) -> Result<(Vec<Segment>, u64), TsdbError> {
     let found = list(disk, wal).map_err(TsdbError::io("list", wal))?;
     let mut segments: Vec<Segment> = Vec::new();
+    // Where a snapshot's segment is gone with the folder, numbers still go on behind it.
+    let mut newest = first;
     for ((_, id), _) in found {
+        newest = newest.max(id.number);
+        if id.number < first {
+            continue;
+        }
         let path = wal.join(id.file_name());
         // Going on without it would lose more than its samples: the fences in it too, so that windows would be cut again
         // under numbers that their blocks have.
-        read_through(disk, &path).map_err(unreadable("read", &path))?;
+        read_through(disk, &path, |_| {}).map_err(unreadable("read", &path))?;
         let content = disk.map(&path).map_err(TsdbError::io("map", &path))?;
         if let Some(before) = decode_header(&content, id)
             && let Some(previous) = segments.last_mut()
@@ -236,5 +278,5 @@ fn load(disk: &dyn Disk, wal: &Path) -> Result<Vec<Segment>, TsdbError> {
         }
         segments.push(Segment { id, content, synced_below: 0 });
     }
-    Ok(segments)
+    Ok((segments, newest))
 }
