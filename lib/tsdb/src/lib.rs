@@ -9,6 +9,7 @@ pub mod error;
 pub mod fuzzing;
 pub mod head;
 pub mod index;
+mod mapped;
 pub mod meta;
 pub mod snapshot;
 pub mod tombstones;

@@ -245,3 +245,64 @@ impl PartialEq for Entry {
     }
 }
 impl Eq for Entry {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use cairn_model::{Labels, TenantId, WriteBatch};
+    use cairn_runtime::{MemDisk, Rng};
+
+    use super::*;
+    use crate::head::HeadOptions;
+    use crate::head::partition::Verdicts;
+    use crate::head::state::Split;
+
+    const WINDOW_MS: i64 = 10_000_000;
+
+    /// A head with one full chunk, which lies in a file whose content is what `change` makes of it.
+    fn head_with_file(change: impl Fn(&mut Vec<u8>)) -> (Head, Arc<Tenant>) {
+        let options = HeadOptions {
+            window_ms: WINDOW_MS,
+            partitions: 1,
+            external_labels: Labels::empty(),
+            exemplars: 0,
+            series_limit: Arc::new(|_| 0),
+        };
+        let head = Head::new(options, &Rng::from_seed(1));
+        let tenant = head.tenants.get_or_add(&TenantId::default_tenant());
+        let mut batch = WriteBatch::new(TenantId::default_tenant());
+        let samples: Vec<_> = (0..130).map(|i| (i * 1_000, i as f64)).collect();
+        batch.push_floats(Labels::from_pairs([("__name__", "m")]).unwrap().as_ref(), &samples);
+        head.apply(&tenant, &batch, 1, &mut Split::default(), &mut Verdicts::default());
+        head.leave_window(&tenant, 0);
+        head.close(&tenant, 0, 0);
+        {
+            let full = &mut head.partitions[0].write().chunks.full;
+            full.cut_file();
+            for (number, content) in full.unwritten() {
+                let mut on_disk = content.to_vec();
+                change(&mut on_disk);
+                full.written(number, Bytes::from(on_disk), crc32c::crc32c(&content));
+            }
+        }
+        (head, tenant)
+    }
+
+    fn cut_it((head, tenant): (Head, Arc<Tenant>)) -> Result<Option<BlockMeta>, TsdbError> {
+        let disk = MemDisk::new();
+        let which = Generations { window: 0, from: 0, through: 0 };
+        let meta = BlockMeta::new(ulid::Ulid(1), 0, WINDOW_MS);
+        cut(&head, &tenant, &which, (&disk, Path::new("/blocks")), meta)
+    }
+
+    #[test]
+    fn a_window_is_not_cut_from_a_head_chunk_file_that_changed_on_the_disk() {
+        let whole = cut_it(head_with_file(|_| {})).unwrap().expect("it has samples");
+        assert_eq!(whole.stats.num_samples, 130);
+        let damaged = cut_it(head_with_file(|content| content[60] ^= 1));
+        let text = damaged.expect_err("the log has its samples").to_string();
+        assert!(text.contains("head-chunk file 1 of partition 0") && text.contains("start again"), "{text}");
+    }
+}

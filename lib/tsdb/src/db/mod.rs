@@ -81,6 +81,8 @@ pub struct Db {
     pub(crate) debt: ReplayDebt,
     /// Number of the newest snapshot.
     last_snapshot: AtomicU64,
+    /// No snapshot is tried before this monotonic time.
+    no_snapshot_before_ms: AtomicU64,
     closing: AtomicBool,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
@@ -157,6 +159,7 @@ impl Db {
             early: Early::new(plan, snapshot),
             debt: ReplayDebt::default(),
             last_snapshot: AtomicU64::new(last_snapshot),
+            no_snapshot_before_ms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
         };

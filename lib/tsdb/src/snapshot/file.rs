@@ -14,6 +14,7 @@ use cairn_runtime::{Disk, OpenHow};
 use super::Manifest;
 use crate::decbuf::checksum_holds;
 use crate::error::TsdbError;
+use crate::mapped::map_whole;
 
 /// Suffix of a snapshot's file name.
 const SUFFIX: &str = ".snapshot";
@@ -174,7 +175,7 @@ impl SnapshotFile {
     /// # Errors
     /// [`TsdbError::Io`]; [`TsdbError::Corrupt`] when it is not a whole snapshot of this version.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, TsdbError> {
-        let content = disk.map(path).map_err(TsdbError::io("map", path))?;
+        let content = map_whole(disk, path, |_| {}).map_err(TsdbError::io("read", path))?;
         Self::from_bytes(path, content)
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cairn_model::storage::Appendable;
+use cairn_model::storage::{AppendError, Appendable};
 use cairn_model::{Labels, Value};
 use cairn_runtime::disk::{DiskOp, Fault};
-use cairn_runtime::{MemDisk, Rng, Runtime};
+use cairn_runtime::{Disk, MemDisk, Rng, Runtime};
 use cairn_tsdb::{Db, DbOptions};
 use parking_lot::Mutex;
 
@@ -85,6 +85,59 @@ fn concurrent_requests_lose_nothing_while_syncs_fail_and_windows_are_sealed() {
                 let found = found.unwrap_or_else(|| panic!("{name} at {t} is missing, seed {seed}"));
                 assert_eq!(found.value, Value::Float(*value));
             }
+        });
+    }
+}
+
+/// Appends until the database takes no more.
+async fn write_until_closed(db: Arc<Db>, writer: u32, acked: Arc<Mutex<BTreeMap<(u32, i64), f64>>>) {
+    for request in 0.. {
+        let mut batch = batch_of("acme");
+        let t_ms = 1_000_000 + request;
+        batch.push_floats(labels(writer).as_ref(), &[(t_ms, request as f64)]);
+        match db.append(batch).await {
+            Ok(_) => acked.lock().insert((writer, t_ms), request as f64),
+            Err(AppendError::ShuttingDown) => return,
+            Err(e) => panic!("nothing else is wrong: {e}"),
+        };
+    }
+}
+
+/// The thread that writes the log may have a group in its hands when the log is closed: it is written and acknowledged
+/// or neither, and never to a second file of the segment's number.
+#[test]
+fn closing_the_log_under_load_keeps_what_was_acknowledged_in_one_file_a_segment() {
+    for round in 0..40u64 {
+        let disk = MemDisk::new();
+        let acked = Arc::new(Mutex::new(BTreeMap::new()));
+        let options = DbOptions { wal_segment_bytes: 2_000, ..options() };
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .enable_all()
+            .build()
+            .expect("tokio");
+        tokio.block_on(async {
+            let runtime = Runtime { disk: Arc::new(disk.clone()), ..Runtime::system(2) };
+            let db = Db::open(options.clone(), runtime).await.expect("the disk is fine");
+            let writers: Vec<_> =
+                (0..WRITERS).map(|w| tokio_spawn(write_until_closed(db.clone(), w, acked.clone()))).collect();
+            while (acked.lock().len() as u64) < round * 5 {
+                tokio::task::yield_now().await;
+            }
+            db.shutdown();
+            for writer in writers {
+                writer.await.expect("a writer ends");
+            }
+            disk.crash(&Rng::from_seed(round));
+        });
+        let segments = disk.list(std::path::Path::new("/data/wal")).expect("the folder is there");
+        let numbers: Vec<_> = segments.iter().map(|s| s.name[..10].to_owned()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "two files of one segment: {numbers:?}");
+        run(async {
+            let db = open_with(options, &disk, round).await;
+            let found: usize = read_all(&db).await.values().map(|samples| samples.len()).sum();
+            let acked = acked.lock().len();
+            assert!(found >= acked, "{acked} were acknowledged, {found} are there, round {round}");
         });
     }
 }

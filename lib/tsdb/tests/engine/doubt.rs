@@ -7,6 +7,7 @@ use cairn_model::storage::{Appendable, StoreApi};
 use cairn_runtime::disk::DiskOp;
 use cairn_runtime::disk::Fault;
 use cairn_runtime::{Disk, MemDisk, Rng};
+use cairn_tsdb::wal::SyncMode;
 use cairn_tsdb::{Db, DbOptions};
 
 use crate::support::*;
@@ -131,4 +132,33 @@ fn late_samples_of_forgotten_windows_are_cut_and_survive() {
         let db = open_with(options, &disk, 9).await;
         assert_eq!(count(read_all(&db).await), expected, "after a crash");
     });
+}
+
+/// A block survives the power cut that undoes an unsynced fence, and its generation would be given out twice.
+#[test]
+fn fences_are_synced_in_the_lazier_modes_too() {
+    for sync in [SyncMode::Never, SyncMode::Interval(std::time::Duration::from_secs(3600))] {
+        run(async move {
+            let disk = MemDisk::new();
+            let options = DbOptions { wal_sync: sync, ..options() };
+            let db = open_with(options.clone(), &disk, 1).await;
+            append(&db, 1, 10_000, 1.0).await;
+            let sealed = db.closed_windows(24_000).await.unwrap();
+            disk.crash(&Rng::from_seed(1));
+            let db = open_with(options.clone(), &disk, 2).await;
+            append(&db, 1, 11_000, 2.0).await;
+            assert_eq!(db.closed_windows(24_000).await.unwrap(), sealed, "{sync:?}: closed before the crash");
+            let block = db.cut(&sealed[0]).await.unwrap().expect("it has the sample of before");
+            assert_eq!(
+                block.stats.num_samples, 1,
+                "{sync:?}: the late sample belongs to the next generation"
+            );
+            db.release(&sealed[0]).await.unwrap();
+            disk.crash(&Rng::from_seed(2));
+            let db = open_with(options, &disk, 3).await;
+            let left: Vec<_> =
+                db.closed_windows(24_000).await.unwrap().into_iter().map(|w| w.generation).collect();
+            assert_eq!(left, [1], "{sync:?}: the first was released before the crash");
+        });
+    }
 }

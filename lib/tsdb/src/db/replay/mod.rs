@@ -35,7 +35,7 @@ use crate::wal::replay::Finding;
 
 use apply::Worker;
 pub(super) use decode::{Decoded, decode_batch};
-pub(super) use plan::{Plan, read_through, unreadable};
+pub(super) use plan::{Plan, unreadable};
 
 /// What a replay found.
 #[derive(Debug, Clone, Default)]

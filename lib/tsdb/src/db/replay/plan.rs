@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::TenantId;
-use cairn_runtime::{Disk, OpenHow};
+use cairn_runtime::Disk;
 use hashbrown::HashMap;
 use tracing::warn;
 
@@ -17,6 +17,7 @@ use crate::head::Head;
 use crate::head::chunks::window_of;
 use crate::head::series::WindowNo;
 use crate::head::tenant::Tenant;
+use crate::mapped::map_whole;
 use crate::wal::frame::{Compression, Frame, HEADER_BYTES, Kind, Verdict, classify};
 use crate::wal::log::list;
 use crate::wal::pack::Unpacker;
@@ -236,24 +237,6 @@ pub(in crate::db) fn unreadable<'a>(
     move |source| TsdbError::Io { verb, object: format!("log segment {} ({next})", path.display()), source }
 }
 
-/// Reads a file to its end by calls: a sector that cannot be read is an error here and would end the process later, when
-/// the mapped page is touched. `look` sees the content piece by piece.
-pub(in crate::db) fn read_through(
-    disk: &dyn Disk,
-    path: &Path,
-    mut look: impl FnMut(&[u8]),
-) -> std::io::Result<()> {
-    let file = disk.open(path, OpenHow::Read)?;
-    let (mut buffer, mut at, len) = (vec![0u8; 1 << 20], 0, file.len()?);
-    while at < len {
-        let now = buffer.len().min((len - at) as usize);
-        file.read_exact_at(&mut buffer[..now], at)?;
-        look(&buffer[..now]);
-        at += now as u64;
-    }
-    Ok(())
-}
-
 /// The segments from `first` on, and the number of the newest there is.
 fn load(disk: &dyn Disk, wal: &Path, first: u64) -> Result<(Vec<Segment>, u64), TsdbError> {
     let found = list(disk, wal).map_err(TsdbError::io("list", wal))?;
@@ -268,8 +251,7 @@ fn load(disk: &dyn Disk, wal: &Path, first: u64) -> Result<(Vec<Segment>, u64), 
         let path = wal.join(id.file_name());
         // Going on without it would lose more than its samples: the fences in it too, so that windows would be cut again
         // under numbers that their blocks have.
-        read_through(disk, &path, |_| {}).map_err(unreadable("read", &path))?;
-        let content = disk.map(&path).map_err(TsdbError::io("map", &path))?;
+        let content = map_whole(disk, &path, |_| {}).map_err(unreadable("read", &path))?;
         if let Some(before) = decode_header(&content, id)
             && let Some(previous) = segments.last_mut()
             && previous.id.number == before.number

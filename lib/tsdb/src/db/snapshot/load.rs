@@ -12,13 +12,14 @@ use super::{Mark, SNAPSHOT_DIR};
 use crate::db::HEAD_DIR;
 use crate::db::journal::GenerationKey;
 use crate::db::maintain::head_file_name;
-use crate::db::replay::{Decoded, Plan, decode_batch, read_through};
+use crate::db::replay::{Decoded, Plan, decode_batch};
 use crate::error::TsdbError;
 use crate::head::Head;
 use crate::head::frozen::{Thawed, thaw};
 use crate::head::full::FullChunks;
 use crate::head::partition::Identity;
 use crate::head::series::{TenantNo, WindowNo};
+use crate::mapped::map_whole;
 use crate::snapshot::file::{self, SectionKind, SnapshotFile};
 use crate::snapshot::manifest::{Manifest, PartitionFiles};
 use crate::wal::columns::BadRecord;
@@ -50,7 +51,10 @@ pub fn find(disk: &dyn Disk, dir: &Path, head: &Head) -> Result<Option<Snapshot>
             Ok(found) => return Ok(Some(found)),
             Err(e) => {
                 warn!(error = %e, "a head snapshot cannot be used; more of the log is replayed");
-                disk.remove_file(&path).map_err(TsdbError::io("remove", &path))?;
+                // Left where it is it does no harm: it would be found unusable, or of use, again.
+                if let Err(e) = disk.remove_file(&path) {
+                    warn!(error = %e, path = %path.display(), "cannot remove it");
+                }
             }
         }
     }
@@ -168,8 +172,7 @@ impl Snapshot {
     }
 }
 
-/// Opens the head-chunk files of a partition. Each is read through: what is in it was last looked at when it was written,
-/// and a page that cannot be read would end the process when it is touched.
+/// Opens the head-chunk files of a partition. Each is read through: what is in it was last looked at when it was written.
 fn head_files(
     disk: &dyn Disk,
     dir: &Path,
@@ -185,9 +188,8 @@ fn head_files(
             continue;
         }
         let mut crc = 0;
-        read_through(disk, &path, |piece| crc = crc32c::crc32c_append(crc, piece))
+        let content = map_whole(disk, &path, |piece| crc = crc32c::crc32c_append(crc, piece))
             .map_err(TsdbError::io("read", &path))?;
-        let content = disk.map(&path).map_err(TsdbError::io("map", &path))?;
         if content.len() as u64 != file.len || crc != file.crc {
             return Err(TsdbError::corrupt(
                 path.display().to_string(),

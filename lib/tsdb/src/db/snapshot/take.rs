@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use cairn_runtime::Disk;
 use hashbrown::HashMap;
@@ -24,6 +25,9 @@ use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
 /// Payload of a section, about.
 const SECTION_BYTES: usize = 1 << 20;
 
+/// After a failure none is taken for this long.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// Exemplars of a record.
 const RECORD_EXEMPLARS: usize = 4096;
 
@@ -37,15 +41,35 @@ struct Fenced {
 }
 
 impl Db {
-    /// Takes a snapshot when one is due. A failure is logged, and the next round tries again.
+    /// Takes a snapshot when one is due and the disk has room for it. A failure is logged, and it is tried again after a
+    /// while: what a snapshot takes of a disk that is nearly full, the log has not.
     pub(in crate::db) async fn snapshot_if_due(&self) {
-        if !self.debt.is_due(self.options.replay_budget, self.head.series() as u64) {
+        let now_ms = self.runtime.clock.monotonic().as_millis() as u64;
+        if now_ms < self.no_snapshot_before_ms.load(Ordering::Relaxed)
+            || !self.debt.is_due(self.options.replay_budget, self.head.series() as u64)
+        {
             return;
         }
-        if let Err(e) = self.take_snapshot().await {
+        let taken = match self.has_room() {
+            Ok(true) => self.take_snapshot().await,
+            Ok(false) => Err(TsdbError::Invalid {
+                object: "head snapshot".to_owned(),
+                what: "the disk is nearly full".to_owned(),
+            }),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = taken {
             self.metrics.snapshots_failed.inc();
-            warn!(error = %e, "cannot take a head snapshot; a start will replay more of the log");
+            self.no_snapshot_before_ms.store(now_ms + PAUSE.as_millis() as u64, Ordering::Relaxed);
+            warn!(error = %e, "no head snapshot was taken; a start will replay more of the log");
         }
+    }
+
+    /// Whether a snapshot leaves the log as much room as it takes itself. It is smaller than the head.
+    fn has_room(&self) -> Result<bool, TsdbError> {
+        let dir = self.options.dir.join(SNAPSHOT_DIR);
+        let free = self.runtime.disk.free_bytes(&dir).map_err(TsdbError::io("ask for the room of", &dir))?;
+        Ok(free / 2 > self.head.heap_bytes() as u64)
     }
 
     /// Takes a snapshot; `false` when a window is being closed, cut or released, or the log is being replayed.
