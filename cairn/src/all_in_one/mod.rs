@@ -7,6 +7,7 @@
 
 mod chunks;
 mod facts;
+mod reload;
 mod rules;
 mod settings;
 mod shipping;
@@ -28,16 +29,18 @@ use cairn_model::tenant::TENANT_LABEL;
 use cairn_net::{Bound, HttpStack, Readiness, ServerConfig, health};
 use cairn_promql::{Engine, EngineOptions};
 use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
-use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
+use cairn_receiver::{LimitsBook, Receiver, ReceiverConfig, TenantLimits};
 use cairn_runtime::{Runtime, Shutdown};
 use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
 use crate::config::{Described, MemoryBudget, ServeFlags};
+use crate::limits::LimitsInForce;
 use crate::ready::Addresses;
 use crate::self_monitoring;
 use chunks::{TsdbDecoder, to_wire};
+use reload::Reload;
 use settings::Settings;
 use shipping::Shipping;
 
@@ -58,10 +61,11 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let readiness = Readiness::new(runtime.tasks.shutdown().clone());
     let replayed = readiness.gate("replaying the write-ahead log");
 
+    let limits = load_limits(&runtime, &flags, &settings)?;
     let coordinator = start_control_plane(&runtime, &flags, &addresses).await?;
-    let db = begin_database(&runtime, &flags, &settings).await?;
+    let db = begin_database(&runtime, &flags, &settings, limits.write.clone()).await?;
     let writes: Arc<dyn Appendable> = db.clone();
-    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone())?;
+    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone(), limits.write.clone())?;
     let health = health::routes(readiness.clone(), runtime.metrics.clone());
     let early = receiver.routes().merge(health.clone());
     let http = listeners.http.serve(early.clone().merge(health::not_yet(readiness)));
@@ -80,7 +84,7 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     // In this order, see `Fanout`: the gateway leaves out what the stores before it answer.
     let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks()), Arc::new(gateway)];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
-    let engine = engine(&runtime, &flags, &memory);
+    let engine = engine(&runtime, &flags, &memory, limits.clone());
     let around = rules::Surroundings {
         engine: engine.clone(),
         fanout: fanout.clone(),
@@ -91,7 +95,9 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
 
     let features = engine.options().features;
     let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
-    let state = facts::State { ruler: ruler.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
+    let reload = Reload { ruler: ruler.clone(), limits: limits.clone() };
+    reload.clone().start(&runtime)?;
+    let state = facts::State { reload: reload.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
     api.describe(facts::facts(&runtime, &flags, described, memory.limit), Arc::new(state));
     let grpc = cairn_query::grpc::Sources {
         fanout,
@@ -99,8 +105,9 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
         rules: Some(Arc::new(ruler.clone())),
         features,
     };
-    let routes = Router::new().merge(receiver.routes()).merge(api.router());
-    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(health));
+    let routes =
+        Router::new().merge(receiver.routes()).merge(api.router()).merge(crate::limits::routes(limits));
+    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(reload.routes()).merge(health));
     listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
@@ -182,16 +189,24 @@ async fn start_control_plane(
     RaftCoordinator::start(runtime, &options).await.context("cannot start the control plane")
 }
 
-async fn begin_database(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<Db>> {
+/// Before anything takes writes: a start must not go on without the limits that were asked for.
+fn load_limits(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<LimitsInForce>> {
+    let base = TenantLimits { active_series: flags.tenant_max_series, ..TenantLimits::default() };
+    Ok(LimitsInForce::load(settings.limits.clone(), base, runtime)?)
+}
+
+async fn begin_database(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    settings: &Settings,
+    limits: Arc<LimitsBook>,
+) -> Result<Arc<Db>> {
     let options = DbOptions {
         wal_sync: flags.wal_sync,
         block_duration: flags.block_duration.0,
         close_after: flags.close_delay.0,
         external_labels: settings.external_labels.clone(),
-        series_limit: {
-            let limit = flags.tenant_max_series;
-            Arc::new(move |_| limit)
-        },
+        series_limit: Arc::new(move |tenant| limits.active_series(tenant)),
         ..DbOptions::new(flags.data_dir.join("tsdb"))
     };
     Db::begin(options, runtime.clone()).await.context("cannot open the database")
@@ -203,6 +218,7 @@ fn receiver(
     settings: &Settings,
     memory: &MemoryBudget,
     writes: Arc<dyn Appendable>,
+    limits: Arc<LimitsBook>,
 ) -> Result<Arc<Receiver>> {
     let mut external_labels: Vec<String> =
         settings.external_labels.iter().map(|(n, _)| n.to_owned()).collect();
@@ -221,11 +237,15 @@ fn receiver(
         Ok(()) => config,
         Err(_) => config.within(memory.admission),
     };
-    let limits = Arc::new(LimitsBook::new(Limits::default()));
     Ok(Receiver::new(config, runtime, writes, limits)?)
 }
 
-fn engine(runtime: &Runtime, flags: &ServeFlags, memory: &MemoryBudget) -> Engine {
+fn engine(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    memory: &MemoryBudget,
+    limits: Arc<LimitsInForce>,
+) -> Engine {
     let defaults = EngineOptions::new(Arc::new(TsdbDecoder), runtime.cpu.clone(), runtime.clock.clone());
     Engine::new(EngineOptions {
         lookback_ms: flags.lookback_delta.0.as_millis() as i64,
@@ -234,6 +254,7 @@ fn engine(runtime: &Runtime, flags: &ServeFlags, memory: &MemoryBudget) -> Engin
         max_samples: flags.query_max_samples,
         max_series: flags.query_max_series as u64,
         max_bytes: memory.query,
+        tenant_bounds: Some(limits),
         ..defaults
     })
 }

@@ -180,7 +180,8 @@ pub struct ServeFlags {
     )]
     pub default_tenant: String,
 
-    /// Most active series of a tenant, 0 = no limit. Above it new series are refused, existing ones go on.
+    /// Most active series of a tenant, 0 = no limit. Above it new series are refused, existing ones go on. A limits file
+    /// wins over it.
     #[arg(
         long = "receive.tenant-max-series",
         env = "CAIRN_RECEIVE_TENANT_MAX_SERIES",
@@ -188,6 +189,23 @@ pub struct ServeFlags {
         value_name = "N"
     )]
     pub tenant_max_series: u64,
+
+    /// Limits of tenants, in the YAML of docs/limits.md.
+    #[arg(
+        long = "receive.limits-config",
+        env = "CAIRN_RECEIVE_LIMITS_CONFIG",
+        value_name = "YAML",
+        conflicts_with = "limits_config_file"
+    )]
+    pub limits_config: Option<String>,
+
+    /// File with limits of tenants, in the YAML of docs/limits.md; it is read again when it changes.
+    #[arg(
+        long = "receive.limits-config-file",
+        env = "CAIRN_RECEIVE_LIMITS_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub limits_config_file: Option<PathBuf>,
 
     /// Rule file, or a pattern with * in its last part. Repeatable.
     #[arg(long = "rule-file", env = "CAIRN_RULE_FILE", value_delimiter = ',', value_name = "FILE")]

@@ -5,9 +5,11 @@ mod flags;
 mod memory;
 mod print;
 mod sizes;
+mod suggest;
 
 pub use file::{ConfigFileError, with_file_defaults};
 pub use flags::{Cli, LogFormat, ServeFlags, Sub};
 pub use memory::MemoryBudget;
 pub use print::{Described, printed};
-pub use sizes::GoDuration;
+pub use sizes::{Bytes, GoDuration};
+pub use suggest::did_you_mean;

@@ -63,6 +63,13 @@ fn mistakes_of_the_command_line_and_files_end_the_start_with_a_reason() -> Resul
     refused(dir, &[&format!("--rule-file={rules}")], 1, &["rules.yml"])?;
     let rules = file("keys.yml", "groups:\n- name: g\n  rules:\n  - record: a\n    exprr: up\n")?;
     refused(dir, &[&format!("--rule-file={rules}")], 1, &["keys.yml", "exprr"])?;
+    let limits = file("limits.yml", "write: {tenants: {acme: {head_serie_limit: 5}}}\n")?;
+    refused(
+        dir,
+        &[&format!("--receive.limits-config-file={limits}")],
+        1,
+        &["limits.yml", "write.tenants.acme", "did you mean \"head_series_limit\"?"],
+    )?;
     let objstore = file("objstore.yml", "type: FILESYSTEM\nconfig: {directroy: /x}\n")?;
     refused(dir, &[&format!("--objstore.config-file={objstore}")], 1, &["directroy", "directory"])?;
     let objstore = file("swift.yml", "type: SWIFT\nconfig: {}\n")?;

@@ -11,6 +11,7 @@ mod bucket_alone;
 mod crash;
 mod damage;
 mod http;
+mod limits;
 #[path = "../../../xtask/src/peers/locate.rs"]
 mod locate;
 mod monitoring;

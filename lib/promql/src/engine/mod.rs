@@ -5,10 +5,11 @@
 //! loop, on as many cores as allowed).
 //!
 //! What the steps share: [`grid`] (evaluation times), [`samples`] and [`downsampled`] (decoded data), [`column`]
-//! (values under evaluation), [`budget`], [`error`].
+//! (values under evaluation), [`bounds`], [`budget`], [`error`].
 //!
 //! Semantics are Prometheus 3.14's; conformance/promqltest is the referee.
 
+pub mod bounds;
 pub mod budget;
 pub mod column;
 pub mod downsampled;
@@ -30,6 +31,7 @@ use cairn_model::tenant::TenantScope;
 use cairn_runtime::{Clock, CpuPool};
 use futures::future::{Either, select};
 
+pub use bounds::{QueryBounds, TenantBounds};
 pub use budget::Cancel;
 pub use error::{ErrorKind, QueryError};
 pub use samples::{ColumnsOnly, DecodeChunk, SampleBuf, SampleColumn};
@@ -63,6 +65,8 @@ pub struct EngineOptions {
     pub max_bytes: u64,
     /// Steps of a query or subquery; a column of them is held for every series under evaluation.
     pub max_steps: u64,
+    /// What queries of certain tenants may use up, within the bounds above; asked at every query.
+    pub tenant_bounds: Option<Arc<dyn TenantBounds>>,
     /// Experimental parts of the language that are allowed.
     pub features: Features,
     /// Metric names go at the end of an evaluation (Prometheus' `promql-delayed-name-removal`).
@@ -90,6 +94,7 @@ impl EngineOptions {
             max_series: 0,
             max_bytes: 0,
             max_steps: MAX_STEPS,
+            tenant_bounds: None,
             features: Features::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,
@@ -230,9 +235,24 @@ impl Engine {
         let plan_options = PlanOptions {
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             default_subquery_step_ms: o.default_subquery_step_ms,
-            max_steps: o.max_steps,
+            max_steps: self.bounds(options).max_steps,
         };
         planner::plan(query, &expr, times, plan_options)
+    }
+
+    /// What one query may use up: the engine's bounds, the caller's, and those of the tenants it reads.
+    fn bounds(&self, options: &QueryOptions) -> QueryBounds {
+        let o = &self.options;
+        let engines = QueryBounds {
+            timeout: o.timeout,
+            max_samples: o.max_samples,
+            max_series: o.max_series,
+            max_bytes: o.max_bytes,
+            max_steps: o.max_steps,
+        };
+        let tenants = o.tenant_bounds.as_ref().map(|t| t.bounds(&options.tenants)).unwrap_or_default();
+        let bounds = engines.tighter(tenants);
+        QueryBounds { timeout: options.timeout.map_or(bounds.timeout, |t| t.min(bounds.timeout)), ..bounds }
     }
 
     async fn run(
@@ -244,15 +264,16 @@ impl Engine {
     ) -> Result<QueryResult, QueryError> {
         let o = &self.options;
         let started = o.clock.monotonic();
-        let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
+        let bounds = self.bounds(options);
+        let timeout = bounds.timeout;
         let plan = self.plan(query, times, options)?;
         let planned = o.clock.monotonic();
 
         let limits = FetchLimits {
             tenants: options.tenants.clone(),
             max_resolution_ms: options.max_resolution_ms,
-            max_series: o.max_series,
-            max_bytes: o.max_bytes,
+            max_series: bounds.max_series,
+            max_bytes: bounds.max_bytes,
         };
         let fetched = {
             let fetch = std::pin::pin!(fetch::fetch(&plan, queryable, &limits));
@@ -266,7 +287,7 @@ impl Engine {
         // When the caller goes away, so does this guard, and the evaluation notices.
         let gone = CancelOnDrop(Cancel::new());
         let cancels = [options.cancel.clone(), gone.0.clone()];
-        let budget = Arc::new(Budget::new(o.max_samples, cancels, started + timeout, o.clock.clone()));
+        let budget = Arc::new(Budget::new(bounds.max_samples, cancels, started + timeout, o.clock.clone()));
         let evaluation = Evaluation {
             engine: self.clone(),
             query: query.to_owned(),
