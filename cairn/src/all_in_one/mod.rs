@@ -2,9 +2,10 @@
 //!
 //! Addresses are bound first (a port in use is the most common mistake). Writes are taken as soon as the log can be
 //! written, while it is still being replayed; everything else answers 503 until then. The ready line is printed when all
-//! of it works. A stop runs backwards: connections drain, work in
+//! of it works, or all but a bucket that does not answer ([`bucket`]). A stop runs backwards: connections drain, work in
 //! hand finishes, the log is synced.
 
+mod bucket;
 mod chunks;
 mod facts;
 mod reload;
@@ -39,6 +40,7 @@ use crate::config::{Described, MemoryBudget, ServeFlags};
 use crate::limits::LimitsInForce;
 use crate::ready::Addresses;
 use crate::self_monitoring;
+use bucket::Proof;
 use chunks::{TsdbDecoder, to_wire};
 use reload::Reload;
 use settings::Settings;
@@ -63,22 +65,30 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
 
     let limits = load_limits(&runtime, &flags, &settings)?;
     let coordinator = start_control_plane(&runtime, &flags, &addresses).await?;
-    let db = begin_database(&runtime, &flags, &settings, limits.write.clone()).await?;
+    let bucket = cairn_bucket::connect(&settings.bucket, flags.unsafe_no_conditional_put, &runtime)
+        .context("cannot open the bucket")?;
+    let proof = Proof::seek(bucket.clone(), flags.unsafe_no_conditional_put, &runtime);
+    let begun = begin_database(&runtime, &flags, &settings, limits.write.clone());
+    let Some(db) = unless_stopped(&stopped, begun).await? else {
+        stop(&runtime, &flags, None, &coordinator).await;
+        return Ok(());
+    };
     let writes: Arc<dyn Appendable> = db.clone();
     let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone(), limits.write.clone())?;
     let health = health::routes(readiness.clone(), runtime.metrics.clone());
     let early = receiver.routes().merge(health.clone());
     let http = listeners.http.serve(early.clone().merge(health::not_yet(readiness)));
     listeners.write.serve(early);
-    let bucket = async {
-        let bucket = cairn_bucket::open(&settings.bucket, flags.unsafe_no_conditional_put, &runtime).await;
-        bucket.context("cannot open the bucket")
-    };
+    let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
+    let known = proof.at_start(&gateway);
     let replay = async { db.replay().await.context("cannot replay the log") };
-    let (bucket, ()) = futures::future::try_join(bucket, replay).await?;
+    // What is not replayed yet is replayed by the next start: a stop need not wait for it.
+    if unless_stopped(&stopped, futures::future::try_join(known, replay)).await?.is_none() {
+        stop(&runtime, &flags, Some(&db), &coordinator).await;
+        return Ok(());
+    }
     replayed.open();
 
-    let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
     let local = db.blocks();
     gateway.leave_out(Arc::new(move || local.copies()));
     // In this order, see `Fanout`: the gateway leaves out what the stores before it answer.
@@ -111,9 +121,9 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
-    start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());
+    start_shipping(&runtime, &flags, &db, &bucket, &proof, coordinator.clone());
     if !flags.compact_disable {
-        start_compactor(&runtime, &flags, &bucket)?;
+        start_compactor(&runtime, &flags, &bucket, &proof)?;
     }
     if !flags.self_monitoring_disable {
         let (tenant, every) = (settings.default_tenant.clone(), flags.self_monitoring_interval.0);
@@ -121,9 +131,20 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     }
     announce(&runtime, &flags, &addresses)?;
 
-    stopped.begun().await;
-    stop(&runtime, &flags, &db, &coordinator).await;
-    Ok(())
+    let outcome = tokio::select! {
+        () = stopped.begun() => Ok(()),
+        refuted = proof.refuted() => Err(refuted),
+    };
+    stop(&runtime, &flags, Some(&db), &coordinator).await;
+    outcome
+}
+
+/// What `work` gives; `None` when a stop begins before, and the work is then dropped where it waits.
+async fn unless_stopped<T>(stopped: &Shutdown, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        done = work => done.map(Some),
+        () = stopped.begun() => Ok(None),
+    }
 }
 
 /// SIGTERM and SIGINT begin the shutdown.
@@ -274,10 +295,11 @@ fn start_shipping(
     flags: &ServeFlags,
     db: &Arc<Db>,
     bucket: &Bucket,
+    proof: &Proof,
     coordinator: Arc<dyn Coordinator>,
 ) {
     let shipper = Shipper::new(Committer::new(bucket.clone(), runtime.clone()), runtime.clone());
-    Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start();
+    Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start(proof.clone());
 }
 
 /// The gateway looks at the bucket in the background; until its first look it answers nothing.
@@ -303,7 +325,7 @@ fn start_gateway(
     Ok(store)
 }
 
-fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket) -> Result<()> {
+fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket, proof: &Proof) -> Result<()> {
     let plan = PlanConfig {
         ranges_ms: flags.compact_levels.iter().map(|l| l.0.as_millis() as i64).collect(),
         settle_ms: flags.compact_settle.0.as_millis() as i64,
@@ -323,9 +345,14 @@ fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket) -> Re
         ..CompactorConfig::new(flags.data_dir.join("compact"))
     };
     let compactor = Arc::new(Compactor::new(bucket.clone(), runtime.clone(), config)?);
+    let proof = proof.clone();
     runtime.tasks.spawn_loop("compactor", runtime.clock.clone(), move |shutdown| {
-        let compactor = compactor.clone();
-        async move { compactor.run(shutdown).await }
+        let (compactor, proof) = (compactor.clone(), proof.clone());
+        async move {
+            if proof.proven(&shutdown).await {
+                compactor.run(shutdown).await;
+            }
+        }
     });
     Ok(())
 }
@@ -345,15 +372,34 @@ fn announce(runtime: &Runtime, flags: &ServeFlags, addresses: &Addresses) -> Res
 }
 
 /// Waits for what is in hand, then closes what holds state.
-async fn stop(runtime: &Runtime, flags: &ServeFlags, db: &Db, coordinator: &RaftCoordinator) {
+async fn stop(runtime: &Runtime, flags: &ServeFlags, db: Option<&Db>, coordinator: &RaftCoordinator) {
     // A little more than connections get to drain, so that they are the ones to be cut off.
     let patience = flags.shutdown_grace.0 + Duration::from_secs(2);
     if !runtime.tasks.stop(&*runtime.clock, patience).await {
         warn!("some work did not end within {patience:?}; what it had not acknowledged may be repeated");
     }
-    db.shutdown();
+    if let Some(db) = db {
+        db.shutdown();
+    }
     if let Err(e) = coordinator.stop().await {
         warn!("{e}");
     }
     info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_waits_is_dropped_when_a_stop_begins() {
+        let stopped = Shutdown::default();
+        assert_eq!(unless_stopped(&stopped, async { Ok(7) }).await.unwrap(), Some(7));
+        assert!(unless_stopped(&stopped, async { Err::<(), _>(anyhow::anyhow!("broken")) }).await.is_err());
+        let forever = unless_stopped(&stopped, std::future::pending::<Result<()>>());
+        let mut forever = std::pin::pin!(forever);
+        assert!(futures::poll!(&mut forever).is_pending());
+        stopped.begin();
+        assert_eq!(forever.await.unwrap(), None);
+    }
 }

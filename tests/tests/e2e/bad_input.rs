@@ -74,18 +74,6 @@ fn mistakes_of_the_command_line_and_files_end_the_start_with_a_reason() -> Resul
     refused(dir, &[&format!("--objstore.config-file={objstore}")], 1, &["directroy", "directory"])?;
     let objstore = file("swift.yml", "type: SWIFT\nconfig: {}\n")?;
     refused(dir, &[&format!("--objstore.config-file={objstore}")], 1, &["SWIFT"])?;
-    // Nobody listens on port 1.
-    let objstore = file(
-        "away.yml",
-        "type: S3\nconfig: {bucket: b, endpoint: '127.0.0.1:1', region: r, insecure: true, access_key: k, \
-         secret_key: s, max_retries: 0}\n",
-    )?;
-    refused(
-        dir,
-        &[&format!("--objstore.config-file={objstore}")],
-        1,
-        &["cannot open the bucket", "127.0.0.1:1"],
-    )?;
     refused(dir, &["--label=1x=y"], 1, &["--label"])?;
     refused(dir, &["--receive.default-tenant-id=a/b"], 1, &["--receive.default-tenant-id", "a/b"])?;
     refused(dir, &["--alertmanagers.url=ftp://x"], 1, &["--alertmanagers.url", "ftp"])

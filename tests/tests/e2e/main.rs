@@ -8,6 +8,7 @@
 mod answers;
 mod bad_input;
 mod bucket_alone;
+mod bucket_away;
 mod crash;
 mod damage;
 mod http;
