@@ -36,7 +36,7 @@ use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
-use crate::config::{Described, MemoryBudget, ServeFlags};
+use crate::config::{Described, Feature, MemoryBudget, ServeFlags};
 use crate::limits::LimitsInForce;
 use crate::ready::Addresses;
 use crate::self_monitoring;
@@ -268,7 +268,7 @@ fn engine(
     limits: Arc<LimitsInForce>,
 ) -> Engine {
     let defaults = EngineOptions::new(Arc::new(TsdbDecoder), runtime.cpu.clone(), runtime.clock.clone());
-    Engine::new(EngineOptions {
+    let options = EngineOptions {
         lookback_ms: flags.lookback_delta.0.as_millis() as i64,
         default_subquery_step_ms: flags.eval_interval.0.as_millis() as i64,
         timeout: flags.query_timeout.0,
@@ -277,7 +277,8 @@ fn engine(
         max_bytes: memory.query,
         tenant_bounds: Some(limits),
         ..defaults
-    })
+    };
+    Engine::new(Feature::apply(&flags.enable_feature, options))
 }
 
 fn api_options(flags: &ServeFlags) -> ApiOptions {

@@ -63,6 +63,7 @@ pub async fn start(
         external_url: external_url.trim_end_matches('/').to_owned(),
         evaluation_interval_ms: flags.eval_interval.0.as_millis() as i64,
         resend_delay_ms: flags.resend_delay.0.as_millis() as i64,
+        features: around.engine.options().features,
         progress_file: Some(flags.data_dir.join("rules-progress.json")),
         ..RulerOptions::default()
     };

@@ -33,6 +33,9 @@ impl Settings {
     /// # Errors
     /// Names the flag, its value and what to write instead.
     pub fn from_flags(flags: &ServeFlags) -> Result<Self> {
+        if !flags.enable_feature.iter().all(|f| f.has_effect()) {
+            warn!("--enable-feature: some are of Prometheus and change nothing here");
+        }
         let default_tenant = TenantId::new(&flags.default_tenant).context("--receive.default-tenant-id")?;
         let alertmanagers = flags
             .alertmanagers_url

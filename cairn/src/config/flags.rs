@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cairn_tsdb::wal::log::SyncMode;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::features::Feature;
 use super::sizes::{Bytes, GoDuration};
 use crate::tools::ToolsCommand;
 
@@ -300,6 +301,16 @@ pub struct ServeFlags {
     /// Let range queries read data downsampled to a fifth of their step, unless they say how coarse it may be.
     #[arg(long = "query.auto-downsampling", env = "CAIRN_QUERY_AUTO_DOWNSAMPLING")]
     pub query_auto_downsampling: bool,
+
+    /// Experimental features by Prometheus' names, separated by commas. Repeatable.
+    #[arg(
+        long = "enable-feature",
+        env = "CAIRN_ENABLE_FEATURE",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "FEATURE"
+    )]
+    pub enable_feature: Vec<Feature>,
 
     /// Do not compact and downsample the bucket.
     #[arg(long = "compact.disable", env = "CAIRN_COMPACT_DISABLE")]

@@ -1,5 +1,6 @@
 //! How cairn is configured: flags over environment over `cairn.yml` over defaults.
 
+mod features;
 mod file;
 mod flags;
 mod memory;
@@ -7,6 +8,7 @@ mod print;
 mod sizes;
 mod suggest;
 
+pub use features::Feature;
 pub use file::{ConfigFileError, with_file_defaults};
 pub use flags::{Cli, LogFormat, ServeFlags, Sub};
 pub use memory::MemoryBudget;

@@ -5,13 +5,14 @@
 //! loop, on as many cores as allowed).
 //!
 //! What the steps share: [`grid`] (evaluation times), [`samples`] and [`downsampled`] (decoded data), [`column`]
-//! (values under evaluation), [`bounds`], [`budget`], [`error`].
+//! (values under evaluation), [`bounds`], [`budget`], [`counts`], [`error`].
 //!
 //! Semantics are Prometheus 3.14's; conformance/promqltest is the referee.
 
 pub mod bounds;
 pub mod budget;
 pub mod column;
+pub mod counts;
 pub mod downsampled;
 pub mod error;
 pub mod eval;
@@ -33,6 +34,7 @@ use futures::future::{Either, select};
 
 pub use bounds::{QueryBounds, TenantBounds};
 pub use budget::Cancel;
+pub use counts::SamplesPerStep;
 pub use error::{ErrorKind, QueryError};
 pub use samples::{ColumnsOnly, DecodeChunk, SampleBuf, SampleColumn};
 
@@ -40,6 +42,7 @@ use crate::annotations::AnnotationTexts;
 use crate::parser::{self, Features, ValueType};
 use crate::value::QueryValue;
 use budget::Budget;
+use counts::SampleCounts;
 use eval::{EvalOptions, Evaluator};
 use fetch::{FetchLimits, Fetched};
 use plan::Plan;
@@ -75,6 +78,8 @@ pub struct EngineOptions {
     pub type_and_unit_labels: bool,
     /// Start timestamps take part in rates and resets (`use-start-timestamps`).
     pub start_timestamps: bool,
+    /// Samples can be counted by step (`promql-per-step-stats`).
+    pub per_step_stats: bool,
     /// Reads encoded chunks.
     pub decoder: Arc<dyn DecodeChunk>,
     /// Where queries are computed, and on how many cores.
@@ -99,6 +104,7 @@ impl EngineOptions {
             delayed_name_removal: false,
             type_and_unit_labels: false,
             start_timestamps: false,
+            per_step_stats: false,
             decoder,
             cpu,
             clock,
@@ -117,6 +123,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Coarsest resolution of downsampled data that may be read, 0 = raw only.
     pub max_resolution_ms: i64,
+    /// Whether samples are to be counted by step; only with [`EngineOptions::per_step_stats`].
+    pub samples_per_step: bool,
     /// Ends the query early.
     pub cancel: Cancel,
 }
@@ -128,6 +136,7 @@ impl Default for QueryOptions {
             lookback_ms: None,
             timeout: None,
             max_resolution_ms: 0,
+            samples_per_step: false,
             cancel: Cancel::new(),
         }
     }
@@ -147,7 +156,7 @@ pub struct QueryResult {
 }
 
 /// What a query took; names as in the API's `stats`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryStats {
     /// Parsing and planning.
     pub preparation: Duration,
@@ -157,6 +166,8 @@ pub struct QueryStats {
     pub evaluation: Duration,
     /// Samples that all steps together have looked at.
     pub total_queryable_samples: u64,
+    /// The same for each step, where it was asked for.
+    pub samples_per_step: Option<SamplesPerStep>,
     /// The most samples held at a time.
     pub peak_samples: u64,
     /// Series read.
@@ -288,12 +299,18 @@ impl Engine {
         let gone = CancelOnDrop(Cancel::new());
         let cancels = [options.cancel.clone(), gone.0.clone()];
         let budget = Arc::new(Budget::new(bounds.max_samples, cancels, started + timeout, o.clock.clone()));
+        let grid = plan.grid;
+        let counts = Arc::new(match o.per_step_stats && options.samples_per_step {
+            true => SampleCounts::of_each_step(grid.steps),
+            false => SampleCounts::of_all_steps(),
+        });
         let evaluation = Evaluation {
             engine: self.clone(),
             query: query.to_owned(),
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             plan,
             budget: budget.clone(),
+            counts: counts.clone(),
         };
         let stats = QueryStats {
             preparation: planned - started,
@@ -306,13 +323,17 @@ impl Engine {
         let done = o.cpu.run(move || evaluation.run(fetched)).await;
         let (value, texts) = done.map_err(|p| QueryError::Internal(p.to_string()))??;
         warnings.extend(texts.warnings);
+        let looked_at = counts.sum();
+        let per_step =
+            || SamplesPerStep { start_ms: grid.start_ms, step_ms: grid.step_ms, counts: looked_at.by_step };
         Ok(QueryResult {
             value,
             warnings,
             infos: texts.infos,
             stats: QueryStats {
                 evaluation: o.clock.monotonic() - read,
-                total_queryable_samples: budget.looked_at(),
+                total_queryable_samples: looked_at.total,
+                samples_per_step: (o.per_step_stats && options.samples_per_step).then(per_step),
                 peak_samples: budget.peak(),
                 ..stats
             },
@@ -336,6 +357,7 @@ struct Evaluation {
     lookback_ms: i64,
     plan: Plan,
     budget: Arc<Budget>,
+    counts: Arc<SampleCounts>,
 }
 
 impl Evaluation {
@@ -352,6 +374,7 @@ impl Evaluation {
                 parallelism: o.cpu.parallelism(),
             },
             budget: &self.budget,
+            counts: &self.counts,
             decoder: &*o.decoder,
         };
         let (value, notes) = evaluator.query_value()?;
