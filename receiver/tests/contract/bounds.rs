@@ -68,7 +68,8 @@ async fn a_tenant_may_be_held_to_smaller_requests_than_others() {
         };
         h.ask(post("/api/v1/write", V2).header("thanos-tenant", tenant).body(body).unwrap()).await
     };
-    let rows: [(fn(&mut TenantLimits), &str); 4] = [
+    type Edit = fn(&mut TenantLimits);
+    let rows: [(Edit, &str); 4] = [
         (|l| l.body_bytes = 100, "limit 100 of tenant small"),
         (|l| l.decoded_bytes = 200, "bytes decompressed: limit 200 of tenant small"),
         (|l| l.series_per_request = 29, "30 series: limit 29 of tenant small"),
