@@ -5,6 +5,7 @@
 
 mod all_in_one;
 mod config;
+mod limits;
 mod logging;
 mod ready;
 mod self_monitoring;

@@ -16,7 +16,8 @@ use cairn_model::labels::Labels;
 use cairn_model::matcher::Matcher;
 use cairn_model::metadata::Metadata;
 use cairn_model::storage::{
-    LabelsRequest, Names, Queryable, SelectedSeries, Series, SeriesRequest, StoreApi, StoreError, StoreInfo,
+    LabelsRequest, MAY_BE_PARTIAL, Names, Queryable, SelectedSeries, Series, SeriesRequest, StoreApi,
+    StoreError, StoreInfo,
 };
 use cairn_model::tenant::TenantScope;
 use futures::TryStreamExt;
@@ -158,7 +159,7 @@ impl Fanout {
     fn gaps(&self) -> impl Iterator<Item = String> {
         let of_store = |s: &Arc<dyn StoreApi>| {
             let name = s.info().name;
-            s.gaps().into_iter().map(move |gap| format!("answer may be partial: {name}: {gap}"))
+            s.gaps().into_iter().map(move |gap| format!("{MAY_BE_PARTIAL}{name}: {gap}"))
         };
         self.stores.iter().flat_map(of_store)
     }

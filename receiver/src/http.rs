@@ -26,6 +26,7 @@ use serde::Deserialize;
 use tracing::error;
 
 use crate::receiver::Receiver;
+use crate::size::SizeLimits;
 use crate::write::{Outcome, WriteError, panicked, quarantined};
 
 const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
@@ -123,14 +124,14 @@ impl Receiver {
         let version = version.map_err(|e| ApiError::UnsupportedMediaType(e.to_string()))?;
         check_encoding(text(headers, &CONTENT_ENCODING).as_deref())
             .map_err(|e| ApiError::UnsupportedMediaType(e.to_string()))?;
-        if let Some(len) = declared.filter(|len| *len > self.config.max_body_bytes) {
-            return Err(self.body_too_large(len.to_string()));
-        }
+        SizeLimits::of_everybody(self).check_body(declared.unwrap_or(0))?;
         let tenant = tenant::tenant(headers).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+        let tenant = tenant.unwrap_or_else(|| self.config.default_tenant.clone());
+        SizeLimits::of(self, &tenant).check_body(declared.unwrap_or(0))?;
         if let Some(reason) = &*self.held.load() {
             return Err(ApiError::unavailable(format!("cannot take in samples now: {reason}")));
         }
-        Ok((version, tenant.unwrap_or_else(|| self.config.default_tenant.clone())))
+        Ok((version, tenant))
     }
 
     /// A request that panics again and again is refused by its body.

@@ -3,7 +3,7 @@
 //! The way of a request: [`http`] checks its head and makes the answer; [`write`] takes it through its steps;
 //! [`admission`] bounds its memory, [`buffers`] and [`scratch`] use it again; [`fill`] turns bytes into one batch, with [`identity`] ([`wire_keys`], [`slots`]) to
 //! know series without reading their labels, [`canonical`] for the label rules and [`judge`] for time and
-//! histograms; [`rate`], [`limits`] and [`tenants`] are per tenant; [`verdict`] collects what is refused,
+//! histograms; [`rate`], [`limits`], [`size`] and [`tenants`] are per tenant; [`verdict`] collects what is refused,
 //! [`journal`] keeps the last of it, [`quarantine`] the bodies that are our fault. [`receiver`] holds it all
 //! together, [`config`] what can be set, [`metrics`] what is counted.
 //!
@@ -25,6 +25,7 @@ pub mod quarantine;
 pub mod rate;
 pub mod receiver;
 pub mod scratch;
+pub mod size;
 pub mod slots;
 pub mod tenants;
 pub mod verdict;

@@ -1,19 +1,28 @@
 //! What a tenant may send. On by default, changed while running.
 //!
 //! A [`LimitsBook`] holds the defaults and the tenants that differ; [`LimitsBook::replace`] takes effect with the
-//! next request. Limits of a sample or series are a 400 for it alone; the rate is a 429 for the whole request,
-//! which stock senders drop, so its default is far above what one tenant of a healthy node sends.
+//! next request. Limits of a sample or series are a 400 for it alone. The rate is a 429 for the whole request and
+//! its size a 413; stock senders drop both, so the defaults are far above what one tenant of a healthy node sends.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use cairn_model::TenantId;
+use cairn_model::{PerTenant, TenantId};
 
 /// Limits of one tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantLimits {
+    /// Bytes of a request's body as it comes, 0 = what the receiver takes. Never more than that.
+    pub body_bytes: u64,
+    /// Bytes of a request's body decompressed, 0 = what the receiver takes. Never more than that.
+    pub decoded_bytes: u64,
+    /// Series a request, 0 = no limit.
+    pub series_per_request: u64,
+    /// Samples a request, 0 = no limit.
+    pub samples_per_request: u64,
+    /// Series in the head, 0 = no limit. Above it new series are refused, existing ones go on.
+    pub active_series: u64,
     /// Samples a second on average, 0 = no limit.
     pub samples_per_s: u64,
     /// Samples at once above the average. A single request may exceed it when the tenant has been quiet.
@@ -37,6 +46,12 @@ pub struct TenantLimits {
 impl Default for TenantLimits {
     fn default() -> Self {
         TenantLimits {
+            body_bytes: 0,
+            decoded_bytes: 0,
+            series_per_request: 0,
+            samples_per_request: 0,
+            // What fits into 8 GiB at the size that a series has in the head.
+            active_series: 10_000_000,
             // Above what two cores can take in at all.
             samples_per_s: 20_000_000,
             burst_samples: 100_000_000,
@@ -61,13 +76,7 @@ pub struct LimitsBook {
 }
 
 /// Limits of all tenants at one time.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Limits {
-    /// Of tenants that are not named.
-    pub default: Arc<TenantLimits>,
-    /// Of tenants that differ.
-    pub tenants: HashMap<TenantId, Arc<TenantLimits>>,
-}
+pub type Limits = PerTenant<TenantLimits>;
 
 impl LimitsBook {
     /// Starts with `limits`.
@@ -88,14 +97,24 @@ impl LimitsBook {
 
     /// The limits of `tenant`.
     pub fn of(&self, tenant: &TenantId) -> Arc<TenantLimits> {
-        let limits = self.current.load();
-        limits.tenants.get(tenant).unwrap_or(&limits.default).clone()
+        self.current.load().of(tenant).clone()
+    }
+
+    /// How many series `tenant` may have in the head, for a store that asks at every new one; 0 = no limit.
+    pub fn active_series(&self, tenant: &TenantId) -> u64 {
+        self.current.load().of(tenant).active_series
+    }
+
+    /// The limits of all tenants.
+    pub fn all(&self) -> Arc<Limits> {
+        self.current.load_full()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     #[test]
     fn a_tenant_that_is_not_named_has_the_defaults() {

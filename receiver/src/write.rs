@@ -26,6 +26,7 @@ use crate::judge::TimeWindow;
 use crate::metrics::Recalled;
 use crate::receiver::Receiver;
 use crate::scratch::Scratch;
+use crate::size::SizeLimits;
 use crate::tenants::Tenant;
 use crate::verdict::Verdicts;
 
@@ -74,12 +75,14 @@ impl Receiver {
         let now = self.runtime.clock.monotonic();
         let upfront = declared.unwrap_or(UPFRONT_BYTES).min(UPFRONT_BYTES);
         let mut permit = self.budget.take(upfront).map_err(overloaded)?;
-        let wire = self.read_body(body, &mut permit).await?;
+        let sizes = SizeLimits::of(self, tenant_id);
+        let wire = self.read_body(body, &sizes, &mut permit).await?;
         *last_body = wire.clone();
         if let Some(name) = self.quarantine.refuses(&wire) {
             return Err(quarantined(&name).into());
         }
-        let decoded_len = self.decoded_len(&wire)?;
+        let decoded_len = snappy::declared_len(&wire).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+        sizes.check_decoded(decoded_len)?;
         permit.grow_to(wire.len() as u64 + 2 * decoded_len).map_err(overloaded)?;
 
         let tenant = self
@@ -105,6 +108,7 @@ impl Receiver {
         };
         let Filled { batch, mut verdicts, mut trail, mut scratch } = filled?;
 
+        sizes.check_request(&limits, batch.series.len() as u64, trail.offered)?;
         let rate = work.tenant.rate.take(trail.offered, limits.samples_per_s, limits.burst_samples, now);
         if let Err(retry_after_s) = rate {
             let reason = format!(
@@ -137,15 +141,18 @@ impl Receiver {
         Ok(outcome)
     }
 
-    async fn read_body(&self, body: &mut BodyReader, permit: &mut Permit) -> Result<Bytes, ApiError> {
+    async fn read_body(
+        &self,
+        body: &mut BodyReader,
+        sizes: &SizeLimits<'_>,
+        permit: &mut Permit,
+    ) -> Result<Bytes, ApiError> {
         let mut whole = Bytes::new();
         let mut joined = BytesMut::new();
         let mut len = 0u64;
         while let Some(piece) = body.next().await? {
             len += piece.len() as u64;
-            if len > self.config.max_body_bytes {
-                return Err(self.body_too_large(format!("more than {}", self.config.max_body_bytes)));
-            }
+            sizes.check_body(len)?;
             if len > permit.bytes() {
                 permit.grow_to(len.next_multiple_of(READ_STEP_BYTES)).map_err(overloaded)?;
             }
@@ -159,24 +166,6 @@ impl Receiver {
             }
         }
         Ok(if joined.is_empty() { whole } else { joined.freeze() })
-    }
-
-    pub(crate) fn body_too_large(&self, have: String) -> ApiError {
-        ApiError::TooLarge(format!(
-            "cannot take in a body of {have} bytes: limit {} (--remote-write.max-body), send fewer samples a request",
-            self.config.max_body_bytes
-        ))
-    }
-
-    fn decoded_len(&self, wire: &[u8]) -> Result<u64, ApiError> {
-        let declared = snappy::declared_len(wire).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-        if declared > self.config.max_decoded_bytes {
-            return Err(ApiError::TooLarge(format!(
-                "cannot take in a body of {declared} bytes decompressed: limit {} (--remote-write.max-decoded), send fewer samples a request",
-                self.config.max_decoded_bytes
-            )));
-        }
-        Ok(declared)
     }
 
     async fn append(&self, batch: WriteBatch) -> Result<Appended, WriteError> {

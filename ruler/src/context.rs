@@ -8,6 +8,7 @@ use cairn_model::storage::Appendable;
 use cairn_model::tenant::TenantScope;
 use cairn_model::{Labels, TenantId};
 use cairn_notify::Notifier;
+use cairn_promql::parser::Features;
 use cairn_runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -55,6 +56,8 @@ pub struct RulerOptions {
     pub for_grace_period_ms: i64,
     /// `--rule-concurrent-evaluation`: rules evaluated at once, all groups together.
     pub concurrent_evaluations: usize,
+    /// `--enable-feature`: experimental parts of the language that rules may use.
+    pub features: Features,
     /// File that remembers how far each group got; `None`: nothing is made up after a restart.
     pub progress_file: Option<std::path::PathBuf>,
 }
@@ -75,6 +78,7 @@ impl Default for RulerOptions {
             for_outage_tolerance_ms: 60 * 60_000,
             for_grace_period_ms: 10 * 60_000,
             concurrent_evaluations: 4,
+            features: Features::default(),
             progress_file: None,
         }
     }

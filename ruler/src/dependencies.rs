@@ -79,11 +79,11 @@ pub fn batches(rules: &[Touches]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::parse_rule_file;
+    use crate::file::{ReadOptions, parse_rule_file};
 
     fn batches_of(rules: &str) -> Vec<Vec<usize>> {
         let text = format!("groups:\n- name: g\n  rules:\n{rules}");
-        let groups = parse_rule_file(&text, false).unwrap();
+        let groups = parse_rule_file(&text, ReadOptions::default()).unwrap();
         batches(&groups[0].rules.iter().map(Touches::of).collect::<Vec<_>>())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cairn_model::sample::Value;
-use cairn_model::storage::{Queryable, SeriesRequest, StoreError};
+use cairn_model::storage::{MAY_BE_PARTIAL, Queryable, SeriesRequest, StoreError};
 use cairn_model::tenant::TenantScope;
 use cairn_model::{Matcher, TimestampMs};
 use cairn_promql::engine::SampleBuf;
@@ -21,7 +21,7 @@ pub struct EngineEvaluator {
     queryable: Arc<dyn Queryable>,
 }
 
-/// Warnings of an evaluation begin so; all others are about data that could not be read.
+/// Warnings of an evaluation begin so; all others, but those of gaps, are about data that could not be read.
 const EVALUATION_WARNING: &str = "PromQL ";
 
 impl EngineEvaluator {
@@ -36,7 +36,10 @@ impl Evaluator for EngineEvaluator {
     async fn instant(&self, query: InstantQuery) -> Result<Evaluated, EvaluateError> {
         let options = QueryOptions { tenants: query.tenants, ..QueryOptions::default() };
         let answer = self.engine.instant(&*self.queryable, &query.expr, query.ts_ms, &options).await?;
-        let missing = answer.warnings.iter().find(|warning| !warning.starts_with(EVALUATION_WARNING));
+        let missing = answer
+            .warnings
+            .iter()
+            .find(|warning| !warning.starts_with(EVALUATION_WARNING) && !warning.starts_with(MAY_BE_PARTIAL));
         if let (Some(missing), PartialResponse::Abort) = (missing, query.partial_response) {
             let message = format!("not all data could be read: {missing}");
             return Err(EvaluateError { message, is_transient: true });

@@ -15,7 +15,7 @@ use cairn_runtime::{Runtime, Shutdown};
 
 use crate::context::{Context, RulerOptions, RulerParts};
 use crate::error::LoadError;
-use crate::file::{RuleGroup, parse_rule_file};
+use crate::file::{ReadOptions, RuleGroup, parse_rule_file};
 use crate::files;
 use crate::group::{Group, GroupKey, GroupState, GroupView};
 use crate::progress::Progress;
@@ -81,12 +81,13 @@ impl Ruler {
         let disk = &*self.context.runtime.disk;
         let paths = files::find(disk, &self.context.options.rule_files)
             .map_err(|(path, source)| LoadError::Read { path, source })?;
+        let read = ReadOptions { features: self.context.options.features, ..ReadOptions::default() };
         let mut groups = BTreeMap::new();
         let mut invalid: Vec<(PathBuf, crate::file::Problem)> = Vec::new();
         for path in paths {
             let bytes = disk.read(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
             let text = String::from_utf8_lossy(&bytes);
-            match parse_rule_file(&text, false) {
+            match parse_rule_file(&text, read) {
                 Ok(parsed) => groups.extend(parsed.into_iter().map(|group| {
                     (GroupKey { file: path.display().to_string(), name: group.name.clone() }, group)
                 })),

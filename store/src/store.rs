@@ -23,6 +23,7 @@ use cairn_runtime::{Runtime, Shutdown};
 use cairn_tsdb::index::IndexReader;
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 use ulid::Ulid;
 
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     /// Damaged blocks with what is wrong with them.
     quarantine: Mutex<BTreeMap<Ulid, String>>,
     held_elsewhere: OnceLock<HeldElsewhere>,
+    /// Whether blocks were ever listed.
+    listed: watch::Sender<bool>,
 }
 
 impl BucketStore {
@@ -114,6 +117,7 @@ impl BucketStore {
             blocks: RwLock::default(),
             quarantine: Mutex::default(),
             held_elsewhere: OnceLock::new(),
+            listed: watch::Sender::new(false),
         };
         Ok(BucketStore { inner: Arc::new(inner) })
     }
@@ -139,7 +143,9 @@ impl BucketStore {
                 inner.indexes.sweep(|u| view.blocks.contains_key(u));
                 inner.quarantine.lock().retain(|u, _| view.blocks.contains_key(u));
                 *inner.view.lock() = view;
-                Ok(inner.rebuild())
+                let blocks = inner.rebuild();
+                inner.listed.send_replace(true);
+                Ok(blocks)
             }
             Err(e) => {
                 inner.metrics.sync_failures.inc();
@@ -166,7 +172,13 @@ impl BucketStore {
 
     /// Whether blocks were ever listed.
     pub fn is_synced(&self) -> bool {
-        self.inner.metrics.last_sync.get() > 0.0
+        *self.inner.listed.borrow()
+    }
+
+    /// Completes when blocks have been listed.
+    pub async fn listed(&self) {
+        // The sender lives as long as this store does.
+        let _ = self.inner.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// Whether the store lists the block and has not found it damaged: what a replica asks before it lets go of its
@@ -325,6 +337,13 @@ impl StoreApi for BucketStore {
             max_ms: blocks.iter().map(|b| b.meta.max_time.saturating_sub(1)).max().unwrap_or(i64::MIN),
             label_sets: sets.into_iter().collect(),
         }
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        if self.is_synced() {
+            return Vec::new();
+        }
+        vec!["the bucket has not been listed yet, what it alone holds is missing".to_owned()]
     }
 
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {

@@ -18,8 +18,8 @@ use cairn_tsdb::chunkenc::{ChunkBuilder, CutRule};
 use cairn_tsdb::index::SymbolSet;
 use cairn_tsdb::meta::{BlockMeta, ThanosMeta};
 use cairn_tsdb::tools::{
-    AnalyzeOptions, BackfillOptions, DumpFormat, DumpOptions, analyze, backfill, dump, dump_openmetrics,
-    list, open_blocks, print_rows,
+    AnalyzeOptions, BackfillOptions, DumpFormat, DumpOptions, Unseen, analyze, backfill, dump,
+    dump_openmetrics, list, open_blocks, print_rows,
 };
 use ulid::Ulid;
 
@@ -209,7 +209,7 @@ fn a_block_of_ours_dumps_line_for_line() {
 
     let blocks = open_blocks(&RealDisk, dir.path()).unwrap();
     let mut ours = Vec::new();
-    let counted = dump(&blocks, &DumpOptions::default(), &mut ours).unwrap();
+    let counted = dump(&blocks, &DumpOptions::default(), &mut ours, &Unseen).unwrap();
     assert_eq!(counted, (series.len() as u64, meta.stats.num_samples));
     assert_same_lines(&String::from_utf8(ours).unwrap(), &expected_lines(&series, false));
 
@@ -235,7 +235,7 @@ fn a_block_of_ours_dumps_line_for_line() {
         format: DumpFormat::Prom,
     };
     let ours = printed(|out| {
-        let (series, samples) = dump_openmetrics(&blocks, &options, out).unwrap();
+        let (series, samples) = dump_openmetrics(&blocks, &options, out, &Unseen).unwrap();
         assert!(series > 30 && samples > 100);
     });
     assert_eq!(ours, matched);
@@ -270,7 +270,7 @@ fn assert_same_analysis(promtool: &Path, dir: &Path) {
     let theirs = run(promtool, &["analyze", "--extended", "--limit=1000", dir.to_str().unwrap()]);
     let blocks = open_blocks(&RealDisk, dir).unwrap();
     let options = AnalyzeOptions { limit: 1000, extended: true, matchers: None };
-    let ours = printed(|out| analyze(blocks.last().unwrap(), &options, out).unwrap());
+    let ours = printed(|out| analyze(blocks.last().unwrap(), &options, out, &Unseen).unwrap());
     let (theirs, ours) = (sections(&theirs), sections(&ours));
     assert_eq!(ours.len(), theirs.len());
     for (o, t) in ours.iter().zip(&theirs) {
@@ -305,7 +305,8 @@ fn prometheus_own_block_is_printed_as_by_promtool() {
     assert_same_analysis(&promtool, dir.path());
     let theirs = run(&promtool, &["dump", dir.path().to_str().unwrap()]);
     let blocks = open_blocks(&RealDisk, dir.path()).unwrap();
-    let ours = printed(|out| assert_eq!(dump(&blocks, &DumpOptions::default(), out).unwrap(), (6, 2400)));
+    let ours =
+        printed(|out| assert_eq!(dump(&blocks, &DumpOptions::default(), out, &Unseen).unwrap(), (6, 2400)));
     let theirs: BTreeSet<&str> = theirs.lines().collect();
     let ours: BTreeSet<&str> = ours.lines().collect();
     assert!(theirs.is_subset(&ours));
@@ -354,7 +355,7 @@ fn imported_text_gives_the_blocks_that_promtool_makes_of_it() {
     let rng = Rng::from_seed(3);
     let next = || Ulid::from_parts(START_MS as u64, rng.next_u128());
     let table = printed(|out| {
-        backfill(&RealDisk, ours.path(), &text, &options, next, out).unwrap();
+        backfill(&RealDisk, ours.path(), &text, &options, next, out, &Unseen).unwrap();
     });
     // Time range, duration, samples and series of every block; chunks are cut by another rule.
     let columns = |table: &str| -> Vec<Vec<String>> {

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cairn_query::{ServerFacts, ServerNow, ServerState};
-use cairn_ruler::Ruler;
 use cairn_runtime::{Disk, Runtime, Tasks};
 use cairn_tsdb::db::Db;
 
+use super::reload::Reload;
 use crate::config::{Described, ServeFlags};
 
 /// Where Linux has the machine's name.
@@ -38,8 +38,8 @@ fn hostname(disk: &dyn Disk) -> String {
 
 /// Those who know what changes.
 pub struct State {
-    /// Reads rule files anew on request.
-    pub ruler: Ruler,
+    /// Reads files anew on request.
+    pub reload: Reload,
     /// Counts damage of its log.
     pub db: Arc<Db>,
     /// Counts background work.
@@ -48,10 +48,10 @@ pub struct State {
 
 impl ServerState for State {
     fn now(&self) -> ServerNow {
-        let reload = self.ruler.reload_state();
+        let rules = self.reload.ruler.reload_state();
         ServerNow {
-            reload_successful: reload.successful,
-            config_read_ms: reload.success_ms,
+            reload_successful: rules.successful && self.reload.limits.is_current(),
+            config_read_ms: rules.success_ms,
             wal_corruptions: self.db.replay_report().corruptions(),
             tasks: self.tasks.running(),
         }

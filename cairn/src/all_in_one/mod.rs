@@ -2,11 +2,13 @@
 //!
 //! Addresses are bound first (a port in use is the most common mistake). Writes are taken as soon as the log can be
 //! written, while it is still being replayed; everything else answers 503 until then. The ready line is printed when all
-//! of it works. A stop runs backwards: connections drain, work in
+//! of it works, or all but a bucket that does not answer ([`bucket`]). A stop runs backwards: connections drain, work in
 //! hand finishes, the log is synced.
 
+mod bucket;
 mod chunks;
 mod facts;
+mod reload;
 mod rules;
 mod settings;
 mod shipping;
@@ -28,16 +30,19 @@ use cairn_model::tenant::TENANT_LABEL;
 use cairn_net::{Bound, HttpStack, Readiness, ServerConfig, health};
 use cairn_promql::{Engine, EngineOptions};
 use cairn_query::{ApiOptions, Fanout, PartialResponse, QueryApi};
-use cairn_receiver::{Limits, LimitsBook, Receiver, ReceiverConfig};
+use cairn_receiver::{LimitsBook, Receiver, ReceiverConfig, TenantLimits};
 use cairn_runtime::{Runtime, Shutdown};
 use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
 use tracing::{info, warn};
 
-use crate::config::{Described, MemoryBudget, ServeFlags};
+use crate::config::{Described, Feature, MemoryBudget, ServeFlags};
+use crate::limits::LimitsInForce;
 use crate::ready::Addresses;
 use crate::self_monitoring;
+use bucket::Proof;
 use chunks::{TsdbDecoder, to_wire};
+use reload::Reload;
 use settings::Settings;
 use shipping::Shipping;
 
@@ -58,29 +63,38 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let readiness = Readiness::new(runtime.tasks.shutdown().clone());
     let replayed = readiness.gate("replaying the write-ahead log");
 
+    let limits = load_limits(&runtime, &flags, &settings)?;
     let coordinator = start_control_plane(&runtime, &flags, &addresses).await?;
-    let db = begin_database(&runtime, &flags, &settings).await?;
+    let bucket = cairn_bucket::connect(&settings.bucket, flags.unsafe_no_conditional_put, &runtime)
+        .context("cannot open the bucket")?;
+    let proof = Proof::seek(bucket.clone(), flags.unsafe_no_conditional_put, &runtime);
+    let begun = begin_database(&runtime, &flags, &settings, limits.write.clone());
+    let Some(db) = unless_stopped(&stopped, begun).await? else {
+        stop(&runtime, &flags, None, &coordinator).await;
+        return Ok(());
+    };
     let writes: Arc<dyn Appendable> = db.clone();
-    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone())?;
+    let receiver = receiver(&runtime, &flags, &settings, &memory, writes.clone(), limits.write.clone())?;
     let health = health::routes(readiness.clone(), runtime.metrics.clone());
     let early = receiver.routes().merge(health.clone());
     let http = listeners.http.serve(early.clone().merge(health::not_yet(readiness)));
     listeners.write.serve(early);
-    let bucket = async {
-        let bucket = cairn_bucket::open(&settings.bucket, flags.unsafe_no_conditional_put, &runtime).await;
-        bucket.context("cannot open the bucket")
-    };
+    let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
+    let known = proof.at_start(&gateway);
     let replay = async { db.replay().await.context("cannot replay the log") };
-    let (bucket, ()) = futures::future::try_join(bucket, replay).await?;
+    // What is not replayed yet is replayed by the next start: a stop need not wait for it.
+    if unless_stopped(&stopped, futures::future::try_join(known, replay)).await?.is_none() {
+        stop(&runtime, &flags, Some(&db), &coordinator).await;
+        return Ok(());
+    }
     replayed.open();
 
-    let gateway = start_gateway(&runtime, &flags, &bucket, &memory)?;
     let local = db.blocks();
     gateway.leave_out(Arc::new(move || local.copies()));
     // In this order, see `Fanout`: the gateway leaves out what the stores before it answer.
     let stores: Vec<Arc<dyn StoreApi>> = vec![db.head_store(), Arc::new(db.blocks()), Arc::new(gateway)];
     let fanout = Fanout::new(stores, PartialResponse::Warn, flags.query_max_series);
-    let engine = engine(&runtime, &flags, &memory);
+    let engine = engine(&runtime, &flags, &memory, limits.clone());
     let around = rules::Surroundings {
         engine: engine.clone(),
         fanout: fanout.clone(),
@@ -91,7 +105,9 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
 
     let features = engine.options().features;
     let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), api_options(&flags));
-    let state = facts::State { ruler: ruler.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
+    let reload = Reload { ruler: ruler.clone(), limits: limits.clone() };
+    reload.clone().start(&runtime)?;
+    let state = facts::State { reload: reload.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
     api.describe(facts::facts(&runtime, &flags, described, memory.limit), Arc::new(state));
     let grpc = cairn_query::grpc::Sources {
         fanout,
@@ -99,14 +115,15 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
         rules: Some(Arc::new(ruler.clone())),
         features,
     };
-    let routes = Router::new().merge(receiver.routes()).merge(api.router());
-    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(health));
+    let routes =
+        Router::new().merge(receiver.routes()).merge(api.router()).merge(crate::limits::routes(limits));
+    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(reload.routes()).merge(health));
     listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 
-    start_shipping(&runtime, &flags, &db, &bucket, coordinator.clone());
+    start_shipping(&runtime, &flags, &db, &bucket, &proof, coordinator.clone());
     if !flags.compact_disable {
-        start_compactor(&runtime, &flags, &bucket)?;
+        start_compactor(&runtime, &flags, &bucket, &proof)?;
     }
     if !flags.self_monitoring_disable {
         let (tenant, every) = (settings.default_tenant.clone(), flags.self_monitoring_interval.0);
@@ -114,9 +131,20 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     }
     announce(&runtime, &flags, &addresses)?;
 
-    stopped.begun().await;
-    stop(&runtime, &flags, &db, &coordinator).await;
-    Ok(())
+    let outcome = tokio::select! {
+        () = stopped.begun() => Ok(()),
+        refuted = proof.refuted() => Err(refuted),
+    };
+    stop(&runtime, &flags, Some(&db), &coordinator).await;
+    outcome
+}
+
+/// What `work` gives; `None` when a stop begins before, and the work is then dropped where it waits.
+async fn unless_stopped<T>(stopped: &Shutdown, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        done = work => done.map(Some),
+        () = stopped.begun() => Ok(None),
+    }
 }
 
 /// SIGTERM and SIGINT begin the shutdown.
@@ -182,17 +210,25 @@ async fn start_control_plane(
     RaftCoordinator::start(runtime, &options).await.context("cannot start the control plane")
 }
 
-async fn begin_database(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<Db>> {
+/// Before anything takes writes: a start must not go on without the limits that were asked for.
+fn load_limits(runtime: &Runtime, flags: &ServeFlags, settings: &Settings) -> Result<Arc<LimitsInForce>> {
+    let base = TenantLimits { active_series: flags.tenant_max_series, ..TenantLimits::default() };
+    Ok(LimitsInForce::load(settings.limits.clone(), base, runtime)?)
+}
+
+async fn begin_database(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    settings: &Settings,
+    limits: Arc<LimitsBook>,
+) -> Result<Arc<Db>> {
     let options = DbOptions {
         wal_sync: flags.wal_sync,
         replay_budget: flags.replay_budget.0,
         block_duration: flags.block_duration.0,
         close_after: flags.close_delay.0,
         external_labels: settings.external_labels.clone(),
-        series_limit: {
-            let limit = flags.tenant_max_series;
-            Arc::new(move |_| limit)
-        },
+        series_limit: Arc::new(move |tenant| limits.active_series(tenant)),
         ..DbOptions::new(flags.data_dir.join("tsdb"))
     };
     Db::begin(options, runtime.clone()).await.context("cannot open the database")
@@ -204,6 +240,7 @@ fn receiver(
     settings: &Settings,
     memory: &MemoryBudget,
     writes: Arc<dyn Appendable>,
+    limits: Arc<LimitsBook>,
 ) -> Result<Arc<Receiver>> {
     let mut external_labels: Vec<String> =
         settings.external_labels.iter().map(|(n, _)| n.to_owned()).collect();
@@ -222,21 +259,27 @@ fn receiver(
         Ok(()) => config,
         Err(_) => config.within(memory.admission),
     };
-    let limits = Arc::new(LimitsBook::new(Limits::default()));
     Ok(Receiver::new(config, runtime, writes, limits)?)
 }
 
-fn engine(runtime: &Runtime, flags: &ServeFlags, memory: &MemoryBudget) -> Engine {
+fn engine(
+    runtime: &Runtime,
+    flags: &ServeFlags,
+    memory: &MemoryBudget,
+    limits: Arc<LimitsInForce>,
+) -> Engine {
     let defaults = EngineOptions::new(Arc::new(TsdbDecoder), runtime.cpu.clone(), runtime.clock.clone());
-    Engine::new(EngineOptions {
+    let options = EngineOptions {
         lookback_ms: flags.lookback_delta.0.as_millis() as i64,
         default_subquery_step_ms: flags.eval_interval.0.as_millis() as i64,
         timeout: flags.query_timeout.0,
         max_samples: flags.query_max_samples,
         max_series: flags.query_max_series as u64,
         max_bytes: memory.query,
+        tenant_bounds: Some(limits),
         ..defaults
-    })
+    };
+    Engine::new(Feature::apply(&flags.enable_feature, options))
 }
 
 fn api_options(flags: &ServeFlags) -> ApiOptions {
@@ -254,10 +297,11 @@ fn start_shipping(
     flags: &ServeFlags,
     db: &Arc<Db>,
     bucket: &Bucket,
+    proof: &Proof,
     coordinator: Arc<dyn Coordinator>,
 ) {
     let shipper = Shipper::new(Committer::new(bucket.clone(), runtime.clone()), runtime.clone());
-    Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start();
+    Shipping::new(db.clone(), shipper, coordinator, runtime.clone(), flags.retention.0).start(proof.clone());
 }
 
 /// The gateway looks at the bucket in the background; until its first look it answers nothing.
@@ -283,7 +327,7 @@ fn start_gateway(
     Ok(store)
 }
 
-fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket) -> Result<()> {
+fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket, proof: &Proof) -> Result<()> {
     let plan = PlanConfig {
         ranges_ms: flags.compact_levels.iter().map(|l| l.0.as_millis() as i64).collect(),
         settle_ms: flags.compact_settle.0.as_millis() as i64,
@@ -303,9 +347,14 @@ fn start_compactor(runtime: &Runtime, flags: &ServeFlags, bucket: &Bucket) -> Re
         ..CompactorConfig::new(flags.data_dir.join("compact"))
     };
     let compactor = Arc::new(Compactor::new(bucket.clone(), runtime.clone(), config)?);
+    let proof = proof.clone();
     runtime.tasks.spawn_loop("compactor", runtime.clock.clone(), move |shutdown| {
-        let compactor = compactor.clone();
-        async move { compactor.run(shutdown).await }
+        let (compactor, proof) = (compactor.clone(), proof.clone());
+        async move {
+            if proof.proven(&shutdown).await {
+                compactor.run(shutdown).await;
+            }
+        }
     });
     Ok(())
 }
@@ -325,15 +374,34 @@ fn announce(runtime: &Runtime, flags: &ServeFlags, addresses: &Addresses) -> Res
 }
 
 /// Waits for what is in hand, then closes what holds state.
-async fn stop(runtime: &Runtime, flags: &ServeFlags, db: &Db, coordinator: &RaftCoordinator) {
+async fn stop(runtime: &Runtime, flags: &ServeFlags, db: Option<&Db>, coordinator: &RaftCoordinator) {
     // A little more than connections get to drain, so that they are the ones to be cut off.
     let patience = flags.shutdown_grace.0 + Duration::from_secs(2);
     if !runtime.tasks.stop(&*runtime.clock, patience).await {
         warn!("some work did not end within {patience:?}; what it had not acknowledged may be repeated");
     }
-    db.shutdown();
+    if let Some(db) = db {
+        db.shutdown();
+    }
     if let Err(e) = coordinator.stop().await {
         warn!("{e}");
     }
     info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_waits_is_dropped_when_a_stop_begins() {
+        let stopped = Shutdown::default();
+        assert_eq!(unless_stopped(&stopped, async { Ok(7) }).await.unwrap(), Some(7));
+        assert!(unless_stopped(&stopped, async { Err::<(), _>(anyhow::anyhow!("broken")) }).await.is_err());
+        let forever = unless_stopped(&stopped, std::future::pending::<Result<()>>());
+        let mut forever = std::pin::pin!(forever);
+        assert!(futures::poll!(&mut forever).is_pending());
+        stopped.begin();
+        assert_eq!(forever.await.unwrap(), None);
+    }
 }

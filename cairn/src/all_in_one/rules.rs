@@ -1,23 +1,19 @@
-//! The ruler with its ways in and out: engine, write path, Alertmanagers, control plane; and its reload.
+//! The ruler with its ways in and out: engine, write path, Alertmanagers, control plane.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::State;
-use axum::routing::post;
 use cairn_cluster::Coordinator;
 use cairn_model::external::ExternalLabels;
 use cairn_model::storage::Appendable;
 use cairn_model::tenant::TenantScope;
-use cairn_net::ApiError;
 use cairn_notify::{HttpTransport, Notifier, NotifierOptions};
 use cairn_promql::Engine;
 use cairn_query::Fanout;
 use cairn_ruler::{EngineEvaluator, Ruler, RulerOptions, RulerParts};
 use cairn_runtime::Runtime;
-use tracing::{error, info};
 
 use super::settings::Settings;
 use crate::config::ServeFlags;
@@ -67,6 +63,7 @@ pub async fn start(
         external_url: external_url.trim_end_matches('/').to_owned(),
         evaluation_interval_ms: flags.eval_interval.0.as_millis() as i64,
         resend_delay_ms: flags.resend_delay.0.as_millis() as i64,
+        features: around.engine.options().features,
         progress_file: Some(flags.data_dir.join("rules-progress.json")),
         ..RulerOptions::default()
     };
@@ -78,38 +75,11 @@ pub async fn start(
     };
     let ruler = Ruler::new(parts, options, runtime);
     ruler.reload().await?;
-    reload_on_hangup(runtime, ruler.clone())?;
     Ok(ruler)
 }
 
-/// `/api/v1/rules` and what belongs to it, and `POST /-/reload`.
+/// `/api/v1/rules` and what belongs to it.
 pub fn routes(ruler: Ruler, runtime: &Runtime) -> Router {
-    let reload = Router::new().route("/-/reload", post(reload).put(reload)).with_state(ruler.clone());
     // Dashboards of other origins read rules as they read queries.
-    cairn_query::api::edge(cairn_ruler::api::router(ruler), runtime.cpu.clone()).merge(reload)
-}
-
-async fn reload(State(ruler): State<Ruler>) -> Result<&'static str, ApiError> {
-    ruler.reload().await.map_err(|e| ApiError::Internal(format!("failed to reload config: {e}")))?;
-    Ok("")
-}
-
-/// SIGHUP reloads; what fails keeps the rules in force and shows in the log and in a metric.
-fn reload_on_hangup(runtime: &Runtime, ruler: Ruler) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = signal(SignalKind::hangup())?;
-    let shutdown = runtime.tasks.shutdown().clone();
-    runtime.tasks.spawn("reload", async move {
-        loop {
-            tokio::select! {
-                () = shutdown.begun() => return,
-                _ = hangup.recv() => {}
-            }
-            match ruler.reload().await {
-                Ok(()) => info!("rules reloaded"),
-                Err(e) => error!("rules are not reloaded, the old ones stay in force: {e}"),
-            }
-        }
-    });
-    Ok(())
+    cairn_query::api::edge(cairn_ruler::api::router(ruler), runtime.cpu.clone())
 }

@@ -11,6 +11,7 @@ use cairn_notify::AlertmanagerUrl;
 use tracing::warn;
 
 use crate::config::ServeFlags;
+use crate::limits::LimitsSource;
 
 /// Settings that need more than a look at their text.
 pub struct Settings {
@@ -22,6 +23,8 @@ pub struct Settings {
     pub alertmanagers: Vec<AlertmanagerUrl>,
     /// `--objstore.config[-file]`, or a folder in the data folder.
     pub bucket: BucketConfig,
+    /// `--receive.limits-config[-file]`
+    pub limits: LimitsSource,
 }
 
 impl Settings {
@@ -30,6 +33,9 @@ impl Settings {
     /// # Errors
     /// Names the flag, its value and what to write instead.
     pub fn from_flags(flags: &ServeFlags) -> Result<Self> {
+        if !flags.enable_feature.iter().all(|f| f.has_effect()) {
+            warn!("--enable-feature: some are of Prometheus and change nothing here");
+        }
         let default_tenant = TenantId::new(&flags.default_tenant).context("--receive.default-tenant-id")?;
         let alertmanagers = flags
             .alertmanagers_url
@@ -41,6 +47,7 @@ impl Settings {
             default_tenant,
             alertmanagers,
             bucket: bucket(flags)?,
+            limits: limits(flags),
         })
     }
 }
@@ -73,6 +80,14 @@ fn bucket(flags: &ServeFlags) -> Result<BucketConfig> {
     let (config, warnings) = BucketConfig::parse(&yaml).with_context(|| origin.clone())?;
     warnings.iter().for_each(|w| warn!("{origin}: {w}"));
     Ok(config)
+}
+
+fn limits(flags: &ServeFlags) -> LimitsSource {
+    match (&flags.limits_config, &flags.limits_config_file) {
+        (Some(yaml), _) => LimitsSource::Inline(yaml.clone()),
+        (None, Some(path)) => LimitsSource::File(path.clone()),
+        (None, None) => LimitsSource::Defaults,
+    }
 }
 
 fn local_bucket(directory: PathBuf) -> String {

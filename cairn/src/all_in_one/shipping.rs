@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use ulid::Ulid;
 
+use super::bucket::Proof;
+
 /// How often due windows are looked for; a window is due minutes after its end, so a second is soon enough.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,14 +68,17 @@ impl Shipping {
         Arc::new(Shipping { db, shipper, coordinator, runtime, retention, waiting })
     }
 
-    /// Runs until shutdown.
-    pub fn start(self: Arc<Self>) {
+    /// Runs until shutdown. Nothing is shipped before the bucket has proven itself.
+    pub fn start(self: Arc<Self>, proof: Proof) {
         self.recall();
         let (tasks, clock) = (self.runtime.tasks.clone(), self.runtime.clock.clone());
         let (shipping, keeping) = (self.clone(), self);
         tasks.spawn_loop("shipping", clock.clone(), move |shutdown| {
-            let this = shipping.clone();
+            let (this, proof) = (shipping.clone(), proof.clone());
             async move {
+                if !proof.proven(&shutdown).await {
+                    return;
+                }
                 while !shutdown.has_begun() {
                     if let Err(e) = this.round().await {
                         warn!("shipping stands still, the data stays here and is tried again: {e:#}");

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Command};
 use serde::Deserialize;
 
+use super::did_you_mean;
+
 /// Largest configuration file that is read.
 const MAX_FILE_BYTES: usize = 1 << 20;
-
-/// How alike two names must be for a suggestion, 0 to 1.
-const SUGGEST_ABOVE: f64 = 0.7;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +76,7 @@ pub fn with_file_defaults(command: Command, path: &Path) -> Result<Command, Conf
 fn apply(command: Command, path: &Path, key: String, value: Value) -> Result<Command, ConfigFileError> {
     let Some(id) = command.get_arguments().find(|a| a.get_long() == Some(&key)).map(|a| a.get_id().clone())
     else {
-        let hint = nearest(&command, &key).map(|n| format!(", did you mean {n:?}?")).unwrap_or_default();
+        let hint = did_you_mean(&key, command.get_arguments().filter_map(Arg::get_long));
         return Err(ConfigFileError::UnknownKey { path: path.to_owned(), key, hint });
     };
     let defaults = match value {
@@ -85,12 +84,6 @@ fn apply(command: Command, path: &Path, key: String, value: Value) -> Result<Com
         Value::Many(list) => list.into_iter().map(Scalar::into_text).collect(),
     };
     Ok(command.mut_arg(id, move |arg: Arg| arg.default_values(defaults)))
-}
-
-fn nearest(command: &Command, key: &str) -> Option<String> {
-    let longs = command.get_arguments().filter_map(Arg::get_long);
-    let scored = longs.map(|l| (strsim::jaro_winkler(l, key), l)).filter(|(s, _)| *s > SUGGEST_ABOVE);
-    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, l)| l.to_owned())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cairn_tsdb::wal::log::SyncMode;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::features::Feature;
 use super::sizes::{Bytes, GoDuration};
 use crate::tools::ToolsCommand;
 
@@ -190,7 +191,8 @@ pub struct ServeFlags {
     )]
     pub default_tenant: String,
 
-    /// Most active series of a tenant, 0 = no limit. Above it new series are refused, existing ones go on.
+    /// Most active series of a tenant, 0 = no limit. Above it new series are refused, existing ones go on. A limits file
+    /// wins over it.
     #[arg(
         long = "receive.tenant-max-series",
         env = "CAIRN_RECEIVE_TENANT_MAX_SERIES",
@@ -198,6 +200,23 @@ pub struct ServeFlags {
         value_name = "N"
     )]
     pub tenant_max_series: u64,
+
+    /// Limits of tenants, in the YAML of docs/limits.md.
+    #[arg(
+        long = "receive.limits-config",
+        env = "CAIRN_RECEIVE_LIMITS_CONFIG",
+        value_name = "YAML",
+        conflicts_with = "limits_config_file"
+    )]
+    pub limits_config: Option<String>,
+
+    /// File with limits of tenants, in the YAML of docs/limits.md; it is read again when it changes.
+    #[arg(
+        long = "receive.limits-config-file",
+        env = "CAIRN_RECEIVE_LIMITS_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub limits_config_file: Option<PathBuf>,
 
     /// Rule file, or a pattern with * in its last part. Repeatable.
     #[arg(long = "rule-file", env = "CAIRN_RULE_FILE", value_delimiter = ',', value_name = "FILE")]
@@ -292,6 +311,16 @@ pub struct ServeFlags {
     /// Let range queries read data downsampled to a fifth of their step, unless they say how coarse it may be.
     #[arg(long = "query.auto-downsampling", env = "CAIRN_QUERY_AUTO_DOWNSAMPLING")]
     pub query_auto_downsampling: bool,
+
+    /// Experimental features by Prometheus' names, separated by commas. Repeatable.
+    #[arg(
+        long = "enable-feature",
+        env = "CAIRN_ENABLE_FEATURE",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "FEATURE"
+    )]
+    pub enable_feature: Vec<Feature>,
 
     /// Do not compact and downsample the bucket.
     #[arg(long = "compact.disable", env = "CAIRN_COMPACT_DISABLE")]

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use cairn_model::matcher::anchored_regex;
 use cairn_promql::memory::MemoryEngine;
-use cairn_promql::parser::{Features, parse, prettify};
+use cairn_promql::parser::{parse, prettify};
 use cairn_promql::testlang::{Script, run_matching};
 use cairn_runtime::{Disk, RealDisk};
 use clap::{Args, Subcommand};
 
 use super::Verdict;
+use crate::config::Feature;
 
 /// Tools over PromQL.
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,9 @@ pub struct Test {
 /// Flags of `format`.
 #[derive(Debug, Args)]
 pub struct Format {
+    /// Experimental features by Prometheus' names, separated by commas. Repeatable.
+    #[arg(long = "enable-feature", value_enum, value_delimiter = ',', value_name = "FEATURE")]
+    enable_feature: Vec<Feature>,
     /// The expression.
     query: String,
 }
@@ -49,7 +53,8 @@ pub fn run(command: PromqlCommand) -> Result<Verdict> {
     match command {
         PromqlCommand::Test(args) => test(&args, &mut out),
         PromqlCommand::Format(args) => {
-            writeln!(out, "{}", prettify(&parse(&args.query, Features::all())?))?;
+            let features = Feature::of_the_language(&args.enable_feature);
+            writeln!(out, "{}", prettify(&parse(&args.query, features)?))?;
             Ok(Verdict::Well)
         }
     }

@@ -12,7 +12,7 @@ use cairn_tsdb::tools::{self, AnalyzeOptions, BackfillOptions, DumpFormat, DumpO
 use clap::{Args, Subcommand};
 use ulid::Ulid;
 
-use super::progress;
+use super::progress::{self, Bars};
 use super::{Output, Verdict};
 use crate::config::GoDuration;
 
@@ -184,12 +184,12 @@ fn dump_options(args: &Dump) -> Result<DumpOptions> {
 }
 
 fn dump(args: &Dump, out: &mut dyn Write) -> Result<Verdict> {
-    tools::dump(&blocks(&args.dir)?, &dump_options(args)?, out)?;
+    tools::dump(&blocks(&args.dir)?, &dump_options(args)?, out, &Bars::beside_output())?;
     Ok(Verdict::Well)
 }
 
 fn dump_openmetrics(args: &Dump, out: &mut dyn Write) -> Result<Verdict> {
-    tools::dump_openmetrics(&blocks(&args.dir)?, &dump_options(args)?, out)?;
+    tools::dump_openmetrics(&blocks(&args.dir)?, &dump_options(args)?, out, &Bars::beside_output())?;
     Ok(Verdict::Well)
 }
 
@@ -212,7 +212,8 @@ fn analyze(args: &Analyze, out: &mut dyn Write) -> Result<Verdict> {
                 .with_context(|| format!("cannot read --match {m:?}"))
         })
         .transpose()?;
-    tools::analyze(block, &AnalyzeOptions { limit: args.limit, extended: args.extended, matchers }, out)?;
+    let options = AnalyzeOptions { limit: args.limit, extended: args.extended, matchers };
+    tools::analyze(block, &options, out, &Bars::before_output())?;
     Ok(Verdict::Well)
 }
 
@@ -254,6 +255,6 @@ fn create(args: &Openmetrics, out: &mut dyn Write) -> Result<Verdict> {
     };
     let (clock, rng) = (SystemClock::new(), Rng::from_entropy());
     let next_ulid = || Ulid::from_parts(clock.now_ms() as u64, rng.next_u128());
-    tools::backfill(&RealDisk, &args.dir, text, &options, next_ulid, out)?;
+    tools::backfill(&RealDisk, &args.dir, text, &options, next_ulid, out, &Bars::beside_output())?;
     Ok(Verdict::Well)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_model::matcher::{MatchOp, Matcher};
+use cairn_ruler::file::{ReadOptions, parse_rule_file};
 use cairn_template::{Env, NoQueries, RuleData, Template, Value};
 
 /// A template of a rule, parsed and expanded.
@@ -36,8 +37,9 @@ pub fn matcher(data: &[u8]) {
 /// A rule file. What is accepted strictly is accepted with unknown fields allowed too, and is the same.
 pub fn rule_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Ok(groups) = cairn_ruler::file::parse_rule_file(&text, false) else { return };
-    assert_eq!(cairn_ruler::file::parse_rule_file(&text, true).ok(), Some(groups));
+    let Ok(groups) = parse_rule_file(&text, ReadOptions::default()) else { return };
+    let lenient = ReadOptions { ignore_unknown_fields: true, ..ReadOptions::default() };
+    assert_eq!(parse_rule_file(&text, lenient).ok(), Some(groups));
 }
 
 /// The file of `--objstore.config-file`.

@@ -26,5 +26,5 @@ pub use commit::{BlockSource, Committed, Committer, Job, SourceFile};
 pub use config::BucketConfig;
 pub use error::{BucketError, Result};
 pub use fetch::{BucketView, FetchedBlock, Fetcher};
-pub use open::open;
+pub use open::{connect, open};
 pub use ship::{Ship, Shipper};

@@ -1,6 +1,6 @@
 //! From a configuration to a [`Bucket`] that may be trusted with commits.
 //!
-//! Order: build the client, put it below the prefix, then [probe](probe) that a conditional create is one.
+//! Order: build the client, put it below the prefix ([`connect`]), then [probe](probe) that a conditional create is one.
 //! FILESYSTEM syncs files and folders before it answers and creates by hard link, so a created object is whole
 //! and durable or absent.
 
@@ -34,6 +34,18 @@ pub async fn open(
     unsafe_no_conditional_put: bool,
     runtime: &Runtime,
 ) -> Result<Bucket> {
+    let bucket = connect(config, unsafe_no_conditional_put, runtime)?;
+    if !unsafe_no_conditional_put {
+        probe(&bucket, runtime).await?;
+    }
+    Ok(bucket)
+}
+
+/// The bucket of `config`, without asking it anything: whoever commits to it must see [`probe`] pass before.
+///
+/// # Errors
+/// [`BucketError::Config`] for settings that cannot work.
+pub fn connect(config: &BucketConfig, unsafe_no_conditional_put: bool, runtime: &Runtime) -> Result<Bucket> {
     let (store, mut settings) = match &config.provider {
         Provider::Filesystem { directory } => local(directory, runtime)?,
         Provider::S3(s3) => amazon(s3, runtime)?,
@@ -43,11 +55,7 @@ pub async fn open(
         prefix => Arc::new(PrefixStore::new(store, prefix)),
     };
     settings.imitate_create = unsafe_no_conditional_put;
-    let bucket = Bucket::new(store, settings, runtime);
-    if !unsafe_no_conditional_put {
-        probe(&bucket, runtime).await?;
-    }
-    Ok(bucket)
+    Ok(Bucket::new(store, settings, runtime))
 }
 
 /// Creates an object twice: the second create must be refused, and the first content must stand.

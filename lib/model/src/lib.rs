@@ -1,6 +1,7 @@
 //! The values every layer speaks, and the traits that join the layers.
 //!
-//! In the order in which data meets them: [`tenant`] names whose data it is, [`labels`] identify a series,
+//! In the order in which data meets them: [`tenant`] names whose data it is, [`per_tenant`] what differs
+//! between them, [`labels`] identify a series,
 //! [`sample`] and [`histogram`] are what it holds, [`batch`] carries a write request, [`chunk`] is data at rest
 //! and in flight to a reader, [`matcher`] selects series, and [`storage`] is the seam between those who keep
 //! data and those who read or write it. [`rules`] is the seam between who evaluates rules and who lists them.
@@ -19,6 +20,7 @@ pub mod labels;
 pub mod matcher;
 pub mod metadata;
 pub mod number;
+pub mod per_tenant;
 pub mod rules;
 pub mod sample;
 pub mod storage;
@@ -29,5 +31,6 @@ pub use chunk::{AggrChunk, Chunk, ChunkData, Encoding};
 pub use histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
 pub use labels::{Labels, LabelsBuilder, LabelsRef};
 pub use matcher::{MatchOp, Matcher};
+pub use per_tenant::PerTenant;
 pub use sample::{STALE_NAN_BITS, TimestampMs, Value, is_stale};
 pub use tenant::TenantId;

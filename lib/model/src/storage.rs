@@ -166,6 +166,10 @@ pub struct LabelsRequest {
     pub limit: usize,
 }
 
+/// How a warning begins that tells of a [gap](StoreApi::gaps): what is missing may well be answered by another store,
+/// so it is no reason to refuse an answer.
+pub const MAY_BE_PARTIAL: &str = "answer may be partial: ";
+
 /// A store of series.
 #[async_trait]
 pub trait StoreApi: Send + Sync {

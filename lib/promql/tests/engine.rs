@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_model::sample::Sample;
-use cairn_model::{FloatHistogram, Labels, Value};
-use cairn_promql::engine::{Cancel, ColumnsOnly};
+use cairn_model::tenant::TenantScope;
+use cairn_model::{FloatHistogram, Labels, TenantId, Value};
+use cairn_promql::engine::{Cancel, ColumnsOnly, QueryBounds, TenantBounds};
 use cairn_promql::memory::{MemoryStore, fuzz_evaluate};
 use cairn_promql::parser::{Features, MAX_DEPTH, parse};
 use cairn_promql::value::{FloatPoint, SampleValue};
@@ -119,6 +120,30 @@ fn budgets_end_a_query_with_the_culprit() {
     let e = engine(|o| o.max_steps = 1000);
     let err = error(&e, &s, "max_over_time(x_total[1h:1s])");
     assert!(err.to_string().contains("x_total[1h:1s]"), "{err}");
+}
+
+/// Tenant `a` may read two series; everybody else what the engine lets them.
+struct TwoSeriesForA;
+
+impl TenantBounds for TwoSeriesForA {
+    fn bounds(&self, tenants: &TenantScope) -> QueryBounds {
+        let is_a = matches!(tenants, TenantScope::Only(_)) && tenants.contains("a");
+        QueryBounds { max_series: if is_a { 2 } else { 0 }, ..QueryBounds::default() }
+    }
+}
+
+#[test]
+fn a_tenants_bounds_hold_for_its_queries_alone() {
+    let s = store();
+    let e = engine(|o| o.tenant_bounds = Some(Arc::new(TwoSeriesForA)));
+    let asked = |tenant: &str| {
+        let tenants = TenantScope::Only(vec![TenantId::new(tenant).unwrap()]);
+        let options = QueryOptions { tenants, ..QueryOptions::default() };
+        wait(e.instant(&s, "count(x_total)", 3_600_000, &options)).map(|r| r.stats.series)
+    };
+    assert!(matches!(asked("a"), Err(QueryError::Budget { what: "series", needed: 3, limit: 2, .. })));
+    assert_eq!(asked("b").unwrap(), 3);
+    assert_eq!(vector(&e, &s, "count(x_total)", 3_600_000), [("{}".to_owned(), 3.0)]);
 }
 
 #[test]

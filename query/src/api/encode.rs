@@ -37,23 +37,33 @@ pub fn kind(value: &QueryValue) -> &'static str {
     }
 }
 
-/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` is not counted and left out.
+/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` and its steps are not counted and left out.
 pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
     let total = stats.preparation + stats.fetch + stats.evaluation;
-    let timings = serde_json::json!({
-        "evalTotalTime": total.as_secs_f64(),
-        "resultSortTime": 0.0,
-        "queryPreparationTime": (stats.preparation + stats.fetch).as_secs_f64(),
-        "innerEvalTime": stats.evaluation.as_secs_f64(),
-        "execQueueTime": queued.as_secs_f64(),
-        "execTotalTime": (queued + total).as_secs_f64(),
-    });
-    let samples = serde_json::json!({
-        "totalQueryableSamples": stats.total_queryable_samples,
-        "peakSamples": stats.peak_samples,
-    });
-    let json = serde_json::json!({ "timings": timings, "samples": samples });
-    out.extend_from_slice(json.to_string().as_bytes());
+    let timings = [
+        ("evalTotalTime", total),
+        ("resultSortTime", Duration::ZERO),
+        ("queryPreparationTime", stats.preparation + stats.fetch),
+        ("innerEvalTime", stats.evaluation),
+        ("execQueueTime", queued),
+        ("execTotalTime", queued + total),
+    ];
+    // Display writes no exponent and no point behind a whole number, as Go does.
+    let timings = timings.map(|(name, time)| format!("\"{name}\":{}", time.as_secs_f64())).join(",");
+    out.extend_from_slice(format!("{{\"timings\":{{{timings}}},\"samples\":{{").as_bytes());
+    if let Some(steps) = &stats.samples_per_step {
+        out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
+        let at = |k: usize| steps.start_ms + steps.step_ms * k as i64;
+        let numbered: Vec<_> = steps.counts.iter().enumerate().collect();
+        write_list(out, &numbered, |out, (k, count)| {
+            out.push(b'[');
+            write_timestamp(out, at(*k));
+            out.extend_from_slice(format!(",{count}]").as_bytes());
+        });
+        out.push(b',');
+    }
+    let (total, peak) = (stats.total_queryable_samples, stats.peak_samples);
+    out.extend_from_slice(format!("\"totalQueryableSamples\":{total},\"peakSamples\":{peak}}}}}").as_bytes());
 }
 
 /// A JSON array.

@@ -103,7 +103,7 @@ fn language(o: &EngineOptions) -> Group {
         ("fill_right", fill),
         ("delayed_name_removal", o.delayed_name_removal),
         ("type_and_unit_labels", o.type_and_unit_labels),
-        ("per_step_stats", false),
+        ("per_step_stats", o.per_step_stats),
     ]);
     group
 }

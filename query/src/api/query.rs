@@ -37,7 +37,7 @@ pub async fn instant(State(api): State<Api>, request: Request) -> Result<Respons
     let (slot, queued) = api.slot().await;
     let result = api.engine.instant(&view, &query, t_ms, &options).await?;
     drop(slot);
-    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
+    answer(result, limit, &p, queued, as_arrow)
 }
 
 /// `/api/v1/query_range`
@@ -56,7 +56,7 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Response,
     let (slot, queued) = api.slot().await;
     let result = api.engine.range(&view, &query, start, end, step, &options).await?;
     drop(slot);
-    answer(result, limit, wants_stats(&p).then_some(queued), as_arrow)
+    answer(result, limit, &p, queued, as_arrow)
 }
 
 /// The step in milliseconds, of a range that has not too many of them.
@@ -78,9 +78,17 @@ fn read_step(p: &Params, start: i64, end: i64) -> Result<i64, Failure> {
     Ok((step_ns as i64 / NS_PER_MS).max(1))
 }
 
-/// `stats` with any value asks for statistics, as in Prometheus.
-fn wants_stats(p: &Params) -> bool {
-    p.get("stats").is_some()
+/// `stats=all`: by step too, where that is enabled.
+const STATS_ALL: &str = "all";
+
+/// What Prometheus says of a value of `stats` that is neither of the two; statistics come all the same.
+fn stats_warning(stats: &str) -> Option<String> {
+    (!["true", STATS_ALL].contains(&stats)).then(|| {
+        let value = cairn_model::labels::quoted(stats);
+        format!(
+            "value {value} for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\""
+        )
+    })
 }
 
 impl QueryApi {
@@ -109,22 +117,27 @@ impl QueryApi {
             lookback_ms: Some(lookback_ms),
             timeout: Some(timeout),
             max_resolution_ms,
+            samples_per_step: p.get("stats") == Some(STATS_ALL),
             ..QueryOptions::default()
         })
     }
 }
 
-/// The answer, as JSON with statistics where `queued`, the time spent waiting, is given; Arrow has no place for them.
+/// The answer, as JSON with statistics where they are asked for, `queued` being the time spent waiting; Arrow has no
+/// place for them.
 fn answer(
     mut result: QueryResult,
     limit: usize,
-    queued: Option<Duration>,
+    p: &Params,
+    queued: Duration,
     as_arrow: bool,
 ) -> Result<Response, Failure> {
     let mut warnings = result.warnings;
     if limit > 0 && truncate(&mut result.value, limit) {
         warnings.push(TRUNCATED.to_owned());
     }
+    let stats = p.get("stats");
+    warnings.extend(stats.and_then(stats_warning));
     if as_arrow {
         let stream = arrow::stream(&result.value, &warnings, &result.infos);
         let stream = stream.map_err(|e| Failure(ApiError::Internal(format!("cannot write Arrow: {e}"))))?;
@@ -132,7 +145,7 @@ fn answer(
     }
     let mut data = Vec::new();
     write_result(&mut data, &result.value);
-    if let Some(queued) = queued {
+    if stats.is_some() {
         data.extend_from_slice(b",\"stats\":");
         write_stats(&mut data, &result.stats, queued);
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use cairn_model::TenantId;
 use cairn_proto::encode::snappy_block;
-use cairn_receiver::ReceiverConfig;
+use cairn_receiver::{Limits, ReceiverConfig, TenantLimits};
 use futures::StreamExt;
 
 use crate::harness::*;
@@ -44,6 +45,52 @@ async fn a_body_that_claims_too_much_is_413_and_takes_nothing() {
         "as large as may be, and a lie"
     );
     assert_eq!(h.metric(USED), 0.0);
+}
+
+#[tokio::test]
+async fn a_tenant_may_be_held_to_smaller_requests_than_others() {
+    let small = |edit: fn(&mut TenantLimits)| {
+        let mut limits = TenantLimits::default();
+        edit(&mut limits);
+        Limits { tenants: [(TenantId::new("small").unwrap(), Arc::new(limits))].into(), ..Limits::default() }
+    };
+    let h = Harness::new();
+    let many: Vec<_> = (0..30).map(|i| series(&format!("m{i}"))).collect();
+    let send = async |tenant: &str, streamed: bool| {
+        let body = body_v2(many.clone());
+        let body = match streamed {
+            true => Body::from_stream(futures::stream::iter(
+                body.chunks(64)
+                    .map(|c| Ok::<_, std::io::Error>(Bytes::copy_from_slice(c)))
+                    .collect::<Vec<_>>(),
+            )),
+            false => Body::from(body),
+        };
+        h.ask(post("/api/v1/write", V2).header("thanos-tenant", tenant).body(body).unwrap()).await
+    };
+    type Edit = fn(&mut TenantLimits);
+    let rows: [(Edit, &str); 4] = [
+        (|l| l.body_bytes = 100, "limit 100 of tenant small"),
+        (|l| l.decoded_bytes = 200, "bytes decompressed: limit 200 of tenant small"),
+        (|l| l.series_per_request = 29, "30 series: limit 29 of tenant small"),
+        (|l| l.samples_per_request = 29, "30 samples: limit 29 of tenant small"),
+    ];
+    for (edit, says) in rows {
+        h.limits.replace(small(edit));
+        for streamed in [false, true] {
+            let answer = send("small", streamed).await;
+            assert_eq!(answer.status, 413, "{says}: {}", answer.text);
+            assert!(answer.text.contains(says), "{says}: {}", answer.text);
+            assert_eq!(answer.written(), Some([0, 0, 0]));
+        }
+        assert!(h.store.series_names().is_empty(), "{says}: nothing of it is stored");
+    }
+    assert_eq!(send("other", false).await.status, 204);
+    // A tenant's limit above the receiver's own changes nothing.
+    h.limits.replace(small(|l| l.decoded_bytes = 1 << 40));
+    let lie = post("/api/v1/write", V2).header("thanos-tenant", "small");
+    let answer = h.ask(lie.body(Body::from(claim((128 << 20) + 1))).unwrap()).await;
+    assert!(answer.status == 413 && answer.text.contains("--remote-write.max-decoded"), "{}", answer.text);
 }
 
 #[tokio::test]

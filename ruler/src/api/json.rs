@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use cairn_model::datetime::rfc3339_short;
 use cairn_model::number::format_e;
 use cairn_model::{Labels, TimestampMs};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::file::RuleKind;
 use crate::group::{AlertView, GroupView, RuleView};
 
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Whole numbers below it are exact as floats.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// `data` of `/api/v1/rules`.
 #[derive(Debug, Serialize)]
@@ -31,8 +34,10 @@ pub struct GroupJson {
     pub name: String,
     pub file: String,
     pub rules: Vec<RuleJson>,
+    #[serde(serialize_with = "number")]
     pub interval: f64,
     pub limit: usize,
+    #[serde(serialize_with = "number")]
     pub evaluation_time: f64,
     pub last_evaluation: String,
     pub partial_response_strategy: &'static str,
@@ -48,7 +53,9 @@ pub enum RuleJson {
         state: &'static str,
         name: String,
         query: String,
+        #[serde(serialize_with = "number")]
         duration: f64,
+        #[serde(serialize_with = "number")]
         keep_firing_for: f64,
         labels: BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
@@ -56,6 +63,7 @@ pub enum RuleJson {
         health: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
+        #[serde(serialize_with = "number")]
         evaluation_time: f64,
         last_evaluation: String,
     },
@@ -67,6 +75,7 @@ pub enum RuleJson {
         health: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
+        #[serde(serialize_with = "number")]
         evaluation_time: f64,
         last_evaluation: String,
     },
@@ -184,6 +193,11 @@ pub fn alertmanagers(endpoints: Vec<String>) -> AlertmanagersAnswer {
 
 fn pairs(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+/// As Go writes it: a whole number has no point.
+fn number<S: Serializer>(v: &f64, out: S) -> Result<S::Ok, S::Error> {
+    if v.fract() == 0.0 && v.abs() < MAX_EXACT { out.serialize_i64(*v as i64) } else { out.serialize_f64(*v) }
 }
 
 fn seconds(ms: i64) -> f64 {

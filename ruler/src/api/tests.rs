@@ -67,7 +67,7 @@ async fn rules_have_the_shape_of_prometheus_with_thanos_fields() {
     for (field, want) in [
         ("name", json!("a")),
         ("file", json!("/etc/rules.yml")),
-        ("interval", json!(60.0)),
+        ("interval", json!(60)),
         ("limit", json!(0)),
         ("partialResponseStrategy", json!("WARN")),
     ] {
@@ -83,8 +83,8 @@ async fn rules_have_the_shape_of_prometheus_with_thanos_fields() {
         ("type", json!("alerting")),
         ("state", json!("firing")),
         ("query", json!("up == 0")),
-        ("duration", json!(0.0)),
-        ("keepFiringFor", json!(300.0)),
+        ("duration", json!(0)),
+        ("keepFiringFor", json!(300)),
         ("health", json!("ok")),
         ("annotations", json!({"summary": "down: {{ $labels.job }}"})),
     ] {

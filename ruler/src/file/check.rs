@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{RuleGroup, parse_rule_file};
+use cairn_promql::parser::Features;
+
+use super::{ReadOptions, RuleGroup, parse_rule_file};
 
 /// Which findings beyond validity are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +29,8 @@ pub struct CheckOptions {
     pub lint_fatal: bool,
     /// Whether keys that do not exist are fine.
     pub ignore_unknown_fields: bool,
+    /// Experimental parts of the language that expressions may use.
+    pub features: Features,
 }
 
 /// The report on some files.
@@ -55,11 +59,13 @@ impl CheckReport {
 
 /// Checks files given as (name, content); a content is an error when the file could not be read.
 pub fn check_files(files: &[(String, Result<String, String>)], options: &CheckOptions) -> CheckReport {
+    let CheckOptions { ignore_unknown_fields, features, .. } = *options;
+    let read = ReadOptions { ignore_unknown_fields, features };
     let mut report = CheckReport::default();
     for (name, content) in files {
         report.stdout += &format!("Checking {name}\n");
         let parsed = match content {
-            Ok(text) => parse_rule_file(text, options.ignore_unknown_fields)
+            Ok(text) => parse_rule_file(text, read)
                 .map_err(|problems| problems.iter().map(ToString::to_string).collect()),
             Err(reason) => Err(vec![reason.clone()]),
         };

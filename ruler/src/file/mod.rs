@@ -14,8 +14,19 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
+use cairn_promql::parser::Features;
+
 pub use problem::{Place, Problem};
 pub use validate::parse_rule_file;
+
+/// How a rule file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadOptions {
+    /// Keys that do not exist are fine.
+    pub ignore_unknown_fields: bool,
+    /// Experimental parts of the language that expressions may use.
+    pub features: Features,
+}
 
 /// A group of a rule file.
 #[derive(Debug, Clone, PartialEq)]

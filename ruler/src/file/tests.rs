@@ -49,7 +49,11 @@ fn without_suggestions(text: &str) -> String {
 }
 
 fn problems(text: &str) -> Vec<String> {
-    parse_rule_file(text, false).expect_err("a broken file").iter().map(ToString::to_string).collect()
+    parse_rule_file(text, ReadOptions::default())
+        .expect_err("a broken file")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -62,7 +66,11 @@ fn keys_that_do_not_exist_are_named_with_line_and_suggestion() {
         ]
     );
     assert!(
-        parse_rule_file("groups:\n- name: a\n  owner: me\n", true).is_ok(),
+        parse_rule_file(
+            "groups:\n- name: a\n  owner: me\n",
+            ReadOptions { ignore_unknown_fields: true, ..ReadOptions::default() }
+        )
+        .is_ok(),
         "unless they are to be ignored"
     );
 }
@@ -109,7 +117,7 @@ fn group_names_are_unique_and_not_empty() {
 #[test]
 fn a_group_with_everything() {
     let text = "groups:\n- name: a\n  interval: 30s\n  query_offset: 1m30s\n  limit: 7\n  labels: {team: x, zone: z}\n  partial_response_strategy: WARN\n  rules:\n  - alert: A\n    expr: |\n      up == 0\n    for: 5m\n    keep_firing_for: 10m\n    labels: {zone: own}\n    annotations: {summary: \"{{ $value }}\"}\n";
-    let groups = parse_rule_file(text, false).unwrap();
+    let groups = parse_rule_file(text, ReadOptions::default()).unwrap();
     let rule = &groups[0].rules[0];
     assert_eq!(groups[0].interval_ms, Some(30_000));
     assert_eq!(groups[0].query_offset_ms, Some(90_000));
@@ -126,7 +134,7 @@ fn a_group_with_everything() {
 #[test]
 fn anchors_and_merge_keys_work() {
     let text = "groups:\n- name: a\n  rules:\n  - alert: A\n    expr: up\n    labels: &l {severity: page}\n  - alert: B\n    expr: up\n    labels: {<<: *l, team: x}\n";
-    let groups = parse_rule_file(text, false).unwrap();
+    let groups = parse_rule_file(text, ReadOptions::default()).unwrap();
     assert_eq!(groups[0].rules[1].labels["severity"], "page");
     assert_eq!(groups[0].rules[1].labels["team"], "x");
 }
@@ -183,13 +191,28 @@ mod hostile {
 
         #[test]
         fn no_text_makes_the_reader_panic(text in "(groups:\n- name: a\n  rules:\n)?[ -~\n]{0,200}") {
-            let _ = parse_rule_file(&text, false);
+            let _ = parse_rule_file(&text, ReadOptions::default());
         }
 
         #[test]
         fn no_value_makes_validation_panic(key in "[a-z_]{0,12}", value in "\\PC{0,40}") {
             let value = serde_json::to_string(&value).unwrap();
-            let _ = parse_rule_file(&format!("groups:\n- name: {value}\n  {key}: {value}\n  rules:\n  - {{record: {value}, expr: {value}, {key}: {value}}}\n"), false);
+            let _ = parse_rule_file(&format!("groups:\n- name: {value}\n  {key}: {value}\n  rules:\n  - {{record: {value}, expr: {value}, {key}: {value}}}\n"), ReadOptions::default());
         }
     }
+}
+
+#[test]
+fn experimental_functions_need_their_feature() {
+    let text = "groups:\n- name: g\n  rules:\n  - {record: r, expr: 'mad_over_time(x[5m])'}\n";
+    let problems = parse_rule_file(text, ReadOptions::default()).unwrap_err();
+    let says = problems[0].to_string();
+    assert!(
+        says.contains(
+            "could not parse expression: 1:1: parse error: function \"mad_over_time\" is not enabled"
+        ),
+        "{says}"
+    );
+    let all = ReadOptions { features: cairn_promql::parser::Features::all(), ..ReadOptions::default() };
+    assert_eq!(parse_rule_file(text, all).unwrap().len(), 1);
 }

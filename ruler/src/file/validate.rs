@@ -10,24 +10,33 @@ use cairn_template::Template;
 
 use super::problem::{Place, Problem};
 use super::yaml::{self, Pairs, RawGroup, RawRule, Text};
-use super::{PartialResponse, RuleGroup, RuleKind, RuleSpec};
+use super::{PartialResponse, ReadOptions, RuleGroup, RuleKind, RuleSpec};
 
 /// Reads and validates the text of a rule file.
 ///
 /// # Errors
 /// All that is wrong, in file order.
-pub fn parse_rule_file(text: &str, ignore_unknown_fields: bool) -> Result<Vec<RuleGroup>, Vec<Problem>> {
-    let raw = yaml::read(text, ignore_unknown_fields)?;
+pub fn parse_rule_file(text: &str, options: ReadOptions) -> Result<Vec<RuleGroup>, Vec<Problem>> {
+    let raw = yaml::read(text, options.ignore_unknown_fields)?;
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
-    let groups = raw.groups.iter().map(|group| validate_group(group, &mut names, &mut problems)).collect();
+    let groups = raw
+        .groups
+        .iter()
+        .map(|group| validate_group(group, options.features, &mut names, &mut problems))
+        .collect();
     match problems.is_empty() {
         true => Ok(groups),
         false => Err(problems),
     }
 }
 
-fn validate_group(raw: &RawGroup, names: &mut BTreeSet<String>, problems: &mut Vec<Problem>) -> RuleGroup {
+fn validate_group(
+    raw: &RawGroup,
+    features: Features,
+    names: &mut BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) -> RuleGroup {
     let name = raw.name.clone().unwrap_or_default();
     let mut about = |message: String| {
         problems.push(Problem { places: vec![name.place], rule: None, message });
@@ -53,7 +62,8 @@ fn validate_group(raw: &RawGroup, names: &mut BTreeSet<String>, problems: &mut V
         .enumerate()
         .map(|(i, rule)| {
             let number = i + 1;
-            let context = Context { group: &name.value, number, name: rule_name(rule).value, problems };
+            let name_of_rule = rule_name(rule).value;
+            let context = Context { group: &name.value, number, name: name_of_rule, features, problems };
             validate_rule(rule, &raw.labels, context)
         })
         .collect();
@@ -97,11 +107,12 @@ fn strategy(text: Option<&Text>, problems: &mut Vec<Problem>) -> PartialResponse
     }
 }
 
-/// Where the problems of one rule go.
+/// What holds for one rule, and where its problems go.
 struct Context<'a> {
     group: &'a str,
     number: usize,
     name: String,
+    features: Features,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -138,7 +149,7 @@ fn validate_rule(raw: &RawRule, group_labels: &Pairs, mut context: Context<'_>) 
     let expr = raw.expr.clone().unwrap_or_default();
     if expr.value.is_empty() {
         context.problem(&[expr.place], "field 'expr' must be set in rule");
-    } else if let Err(e) = parser::parse(&expr.value, Features::default()) {
+    } else if let Err(e) = parser::parse(&expr.value, context.features) {
         context.problem(&[expr.place], format!("could not parse expression: {e}"));
     }
     if is_record {

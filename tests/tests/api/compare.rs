@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 1e-9;
 /// Label that only cairn has.
 const TENANT: &str = "tenant_id";
 /// Fields that say how an engine works, not what it found; `analysis` is Thanos'.
-const OWN_AFFAIRS: [&str; 4] = ["timings", "peakSamples", "samplesRead", "analysis"];
+const OWN_AFFAIRS: [&str; 5] = ["timings", "peakSamples", "samplesRead", "samplesReadPerStep", "analysis"];
 
 /// An answer as it is compared.
 pub fn normal(value: Value) -> Value {

@@ -29,6 +29,12 @@ impl Pair {
     /// Starts both and sends three hours of the demo service to both; `None` where Prometheus is missing, after a
     /// counted line.
     pub fn start(test: &str) -> Result<Option<Self>> {
+        Self::start_with(test, &[])
+    }
+
+    /// The same with experimental features on, which both call alike.
+    pub fn start_with(test: &str, features: &[&str]) -> Result<Option<Self>> {
+        let features = features.iter().map(|f| format!("--enable-feature={f}")).collect::<Vec<_>>();
         let Some(binary) = peer(test, "prometheus/prometheus") else { return Ok(None) };
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("prometheus.yml");
@@ -42,9 +48,12 @@ impl Pair {
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--storage.tsdb.path={}", dir.path().join("prometheus").display()))
                 .arg(format!("--web.listen-address={prometheus}"))
-                .arg("--web.enable-remote-write-receiver"),
+                .arg("--web.enable-remote-write-receiver")
+                .args(&features),
         )?;
-        let cairn = Cairn::start(dir.path(), &dir.path().join("cairn"), &["--self-monitoring.disable"])?;
+        let flags: Vec<&str> =
+            features.iter().map(String::as_str).chain(["--self-monitoring.disable"]).collect();
+        let cairn = Cairn::start(dir.path(), &dir.path().join("cairn"), &flags)?;
         wait_for("Prometheus to be ready", PATIENCE, || {
             let answer = ask(&prometheus, "GET", "/-/ready", &[], "")?;
             ensure!(answer.status == 200, "status {}", answer.status);

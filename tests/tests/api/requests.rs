@@ -74,10 +74,11 @@ struct Compared {
     points: usize,
 }
 
-/// Asks a table's requests of both servers; `None` where something that is needed is missing.
-fn compare(test: &str, table: &str) -> Result<Option<Compared>> {
+/// Asks a table's requests of both servers, which have the same experimental `features`; `None` where something that
+/// is needed is missing.
+fn compare(test: &str, table: &str, features: &[&str]) -> Result<Option<Compared>> {
     let Some(openapi) = OpenApi::load()? else { return Ok(None) };
-    let Some(pair) = Pair::start(test)? else { return Ok(None) };
+    let Some(pair) = Pair::start_with(test, features)? else { return Ok(None) };
     let (mut asked, mut validated, mut points, mut failures) = (0, 0, 0, Vec::new());
     for text in table.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
         let line = Line::read(text, pair.end_s);
@@ -102,7 +103,7 @@ fn compare(test: &str, table: &str) -> Result<Option<Compared>> {
 
 #[test]
 fn requests_are_answered_as_prometheus_answers_them() -> Result<()> {
-    if let Some(c) = compare("api requests", include_str!("requests.txt"))? {
+    if let Some(c) = compare("api requests", include_str!("requests.txt"), &[])? {
         assert!(c.asked > 150 && c.validated > 100 && c.points > 100, "too little was compared");
     }
     Ok(())
@@ -111,8 +112,22 @@ fn requests_are_answered_as_prometheus_answers_them() -> Result<()> {
 /// The contract that Grafana's data source lives by.
 #[test]
 fn grafana_is_answered_as_prometheus_answers_it() -> Result<()> {
-    if let Some(c) = compare("api grafana", include_str!("grafana.txt"))? {
+    if let Some(c) = compare("api grafana", include_str!("grafana.txt"), &[])? {
         assert!(c.asked > 40 && c.validated > 20 && c.points > 10_000, "too little was compared");
+    }
+    Ok(())
+}
+
+#[test]
+fn experimental_parts_are_those_of_prometheus_where_both_have_them_on() -> Result<()> {
+    let features = [
+        "promql-experimental-functions",
+        "promql-extended-range-selectors",
+        "promql-binop-fill-modifiers",
+        "promql-per-step-stats",
+    ];
+    if let Some(c) = compare("api experimental", include_str!("experimental.txt"), &features)? {
+        assert!(c.asked > 35 && c.validated > 25 && c.points > 100, "too little was compared");
     }
     Ok(())
 }

@@ -63,22 +63,17 @@ fn mistakes_of_the_command_line_and_files_end_the_start_with_a_reason() -> Resul
     refused(dir, &[&format!("--rule-file={rules}")], 1, &["rules.yml"])?;
     let rules = file("keys.yml", "groups:\n- name: g\n  rules:\n  - record: a\n    exprr: up\n")?;
     refused(dir, &[&format!("--rule-file={rules}")], 1, &["keys.yml", "exprr"])?;
+    let limits = file("limits.yml", "write: {tenants: {acme: {head_serie_limit: 5}}}\n")?;
+    refused(
+        dir,
+        &[&format!("--receive.limits-config-file={limits}")],
+        1,
+        &["limits.yml", "write.tenants.acme", "did you mean \"head_series_limit\"?"],
+    )?;
     let objstore = file("objstore.yml", "type: FILESYSTEM\nconfig: {directroy: /x}\n")?;
     refused(dir, &[&format!("--objstore.config-file={objstore}")], 1, &["directroy", "directory"])?;
     let objstore = file("swift.yml", "type: SWIFT\nconfig: {}\n")?;
     refused(dir, &[&format!("--objstore.config-file={objstore}")], 1, &["SWIFT"])?;
-    // Nobody listens on port 1.
-    let objstore = file(
-        "away.yml",
-        "type: S3\nconfig: {bucket: b, endpoint: '127.0.0.1:1', region: r, insecure: true, access_key: k, \
-         secret_key: s, max_retries: 0}\n",
-    )?;
-    refused(
-        dir,
-        &[&format!("--objstore.config-file={objstore}")],
-        1,
-        &["cannot open the bucket", "127.0.0.1:1"],
-    )?;
     refused(dir, &["--label=1x=y"], 1, &["--label"])?;
     refused(dir, &["--receive.default-tenant-id=a/b"], 1, &["--receive.default-tenant-id", "a/b"])?;
     refused(dir, &["--alertmanagers.url=ftp://x"], 1, &["--alertmanagers.url", "ftp"])

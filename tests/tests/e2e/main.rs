@@ -8,9 +8,11 @@
 mod answers;
 mod bad_input;
 mod bucket_alone;
+mod bucket_away;
 mod crash;
 mod damage;
 mod http;
+mod limits;
 #[path = "../../../xtask/src/peers/locate.rs"]
 mod locate;
 mod monitoring;

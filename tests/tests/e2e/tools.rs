@@ -83,6 +83,7 @@ fn the_tools_take_promtools_words_and_print_its_lines() -> Result<()> {
         let (got, want) = (tsdb(&cairn, &ours, &with_dir)?, tsdb(&promtool, &theirs, &with_dir)?);
         ensure!(want.status.success(), "promtool {args:?}: {}", String::from_utf8_lossy(&want.stderr));
         ensure!(got.status.success(), "cairn {args:?}: {}", String::from_utf8_lossy(&got.stderr));
+        ensure!(got.stderr.is_empty(), "{args:?}: no bar where nobody watches");
         let (got, want) = (String::from_utf8(got.stdout)?, String::from_utf8(want.stdout)?);
         ensure!(!want.is_empty(), "promtool {args:?} prints nothing");
         if in_order {

@@ -135,6 +135,7 @@ pub fn verify(server: &Server, acked_log: &Path, every: usize) -> Result<()> {
         // It shows new samples only after a flush, which it otherwise does every few seconds.
         http::get(&server.http, "/internal/force_flush")?;
     }
+    server.wait_until_visible()?;
     let output = Command::new(generator())
         .args(["verify", "--url", &format!("http://{}", server.http), "--every", &every.to_string()])
         .arg("--acked-log")

@@ -13,6 +13,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::peers::locate;
 use crate::{http, workspace};
 
+mod thanos;
+pub use thanos::REPLICA_LABEL;
+
 /// Longest a server may take to become ready, replay included.
 const READY_TIMEOUT: Duration = Duration::from_secs(300);
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -26,6 +29,8 @@ pub enum Program {
     VictoriaMetrics,
     /// Prometheus as a remote-write receiver.
     Prometheus,
+    /// Thanos Receive, asked through Thanos Query.
+    Thanos,
 }
 
 impl Program {
@@ -35,6 +40,7 @@ impl Program {
             Self::Cairn => super::row::CAIRN,
             Self::VictoriaMetrics => "victoria-metrics",
             Self::Prometheus => "prometheus",
+            Self::Thanos => "thanos",
         }
     }
 
@@ -49,7 +55,7 @@ impl Program {
 
     /// The path on which it takes remote write.
     fn write_path(self) -> &'static str {
-        if self == Self::Cairn { "/api/v1/receive" } else { "/api/v1/write" }
+        if matches!(self, Self::Cairn | Self::Thanos) { "/api/v1/receive" } else { "/api/v1/write" }
     }
 
     fn ready_path(self) -> &'static str {
@@ -69,6 +75,8 @@ pub struct Server {
     pub ready_after: Duration,
     data: PathBuf,
     child: Child,
+    /// What answers queries where that is a process of its own.
+    querier: Option<Child>,
 }
 
 /// Builds the release binaries that benches need.
@@ -103,6 +111,7 @@ impl Server {
         let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
         let started = match program {
             Program::Cairn => start_cairn(data, log, flags),
+            Program::Thanos => thanos::start(data, log, flags),
             peer => start_peer(peer, data, log, flags),
         };
         started.with_context(|| {
@@ -115,15 +124,27 @@ impl Server {
         })
     }
 
-    /// Process id.
+    /// Process id of what takes writes.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// Process ids of all that takes part in an answer.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.child.id()).chain(self.querier.as_ref().map(Child::id))
+    }
+
+    /// Waits until queries see what was acknowledged.
+    ///
+    /// # Errors
+    /// When they do not for long.
+    pub fn wait_until_visible(&self) -> Result<()> {
+        if self.program == Program::Thanos { thanos::wait_until_visible(&self.http) } else { Ok(()) }
+    }
+
     /// SIGKILL, as a power cut would do it; the data stays.
     pub fn kill(mut self) -> PathBuf {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         self.data.clone()
     }
 
@@ -139,10 +160,18 @@ impl Server {
     }
 }
 
+impl Server {
+    fn end(&mut self) {
+        for child in [Some(&mut self.child), self.querier.as_mut()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -170,6 +199,7 @@ fn start_cairn(data: &Path, log: File, flags: &[&str]) -> Result<Server> {
         ready_after: Duration::ZERO,
         data: data.to_owned(),
         child,
+        querier: None,
     };
     let line = first_line(stdout).context("it ended or kept silent before it said ready")?;
     let Some(addresses) = line.strip_prefix("cairn ready ") else {
@@ -227,18 +257,26 @@ fn start_peer(program: Program, data: &Path, log: File, flags: &[&str]) -> Resul
         ready_after: Duration::ZERO,
         data: data.to_owned(),
         child,
+        querier: None,
     };
-    loop {
-        if http::get(&server.http, program.ready_path()).is_ok_and(|a| a.status == 200) {
-            server.ready_after = begun.elapsed();
-            return Ok(server);
-        }
-        if let Some(status) = server.child.try_wait()? {
+    let address = server.http.clone();
+    wait_for(&mut server.child, begun, || {
+        http::get(&address, program.ready_path()).is_ok_and(|a| a.status == 200)
+    })?;
+    server.ready_after = begun.elapsed();
+    Ok(server)
+}
+
+/// Waits until `child`, which was started at `begun`, is `ready`.
+fn wait_for(child: &mut Child, begun: Instant, ready: impl Fn() -> bool) -> Result<()> {
+    while !ready() {
+        if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}");
         }
         ensure!(begun.elapsed() < READY_TIMEOUT, "not ready after {} s", READY_TIMEOUT.as_secs());
         std::thread::sleep(READY_POLL);
     }
+    Ok(())
 }
 
 /// A port that nobody listens on now.

@@ -1,8 +1,8 @@
 //! Results as text, in the shapes that promtool prints.
 
 use std::cmp::Ordering;
-use std::fmt::Write;
 
+use cairn_model::labels::quoted;
 use cairn_model::number::format_f;
 
 use super::value::{Histogram, Metric, Number, QueryData, Stream};
@@ -56,30 +56,6 @@ pub fn label_set(m: &Metric) -> String {
 
 fn pair((name, value): (&String, &String)) -> String {
     format!("{name}={}", quoted(value))
-}
-
-/// As Go quotes: control characters become escapes.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn number(v: Number) -> String {

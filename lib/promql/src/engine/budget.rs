@@ -5,7 +5,7 @@
 //! cancelled query must end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use cairn_runtime::Clock;
@@ -38,7 +38,6 @@ pub struct Budget {
     max_samples: i64,
     in_memory: AtomicI64,
     peak: AtomicI64,
-    looked_at: AtomicU64,
     cancels: [Cancel; 2],
     deadline: Duration,
     clock: Arc<dyn Clock>,
@@ -52,7 +51,6 @@ impl Budget {
             max_samples: i64::try_from(max_samples).unwrap_or(i64::MAX),
             in_memory: AtomicI64::new(0),
             peak: AtomicI64::new(0),
-            looked_at: AtomicU64::new(0),
             cancels,
             deadline,
             clock,
@@ -90,16 +88,6 @@ impl Budget {
     #[inline]
     pub fn fits(&self, samples: usize) -> Result<(), QueryError> {
         if samples as u64 > self.max_samples as u64 { Err(QueryError::TooManySamples) } else { Ok(()) }
-    }
-
-    /// Counts samples that an evaluation step has looked at.
-    pub fn count_looked_at(&self, samples: u64) {
-        self.looked_at.fetch_add(samples, Ordering::Relaxed);
-    }
-
-    /// Samples that all steps together have looked at.
-    pub fn looked_at(&self) -> u64 {
-        self.looked_at.load(Ordering::Relaxed)
     }
 
     /// The most samples held at a time.

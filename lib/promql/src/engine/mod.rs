@@ -5,12 +5,14 @@
 //! loop, on as many cores as allowed).
 //!
 //! What the steps share: [`grid`] (evaluation times), [`samples`] and [`downsampled`] (decoded data), [`column`]
-//! (values under evaluation), [`budget`], [`error`].
+//! (values under evaluation), [`bounds`], [`budget`], [`counts`], [`error`].
 //!
 //! Semantics are Prometheus 3.14's; conformance/promqltest is the referee.
 
+pub mod bounds;
 pub mod budget;
 pub mod column;
+pub mod counts;
 pub mod downsampled;
 pub mod error;
 pub mod eval;
@@ -30,7 +32,9 @@ use cairn_model::tenant::TenantScope;
 use cairn_runtime::{Clock, CpuPool};
 use futures::future::{Either, select};
 
+pub use bounds::{QueryBounds, TenantBounds};
 pub use budget::Cancel;
+pub use counts::SamplesPerStep;
 pub use error::{ErrorKind, QueryError};
 pub use samples::{ColumnsOnly, DecodeChunk, SampleBuf, SampleColumn};
 
@@ -38,6 +42,7 @@ use crate::annotations::AnnotationTexts;
 use crate::parser::{self, Features, ValueType};
 use crate::value::QueryValue;
 use budget::Budget;
+use counts::SampleCounts;
 use eval::{EvalOptions, Evaluator};
 use fetch::{FetchLimits, Fetched};
 use plan::Plan;
@@ -63,6 +68,8 @@ pub struct EngineOptions {
     pub max_bytes: u64,
     /// Steps of a query or subquery; a column of them is held for every series under evaluation.
     pub max_steps: u64,
+    /// What queries of certain tenants may use up, within the bounds above; asked at every query.
+    pub tenant_bounds: Option<Arc<dyn TenantBounds>>,
     /// Experimental parts of the language that are allowed.
     pub features: Features,
     /// Metric names go at the end of an evaluation (Prometheus' `promql-delayed-name-removal`).
@@ -71,6 +78,8 @@ pub struct EngineOptions {
     pub type_and_unit_labels: bool,
     /// Start timestamps take part in rates and resets (`use-start-timestamps`).
     pub start_timestamps: bool,
+    /// Samples can be counted by step (`promql-per-step-stats`).
+    pub per_step_stats: bool,
     /// Reads encoded chunks.
     pub decoder: Arc<dyn DecodeChunk>,
     /// Where queries are computed, and on how many cores.
@@ -90,10 +99,12 @@ impl EngineOptions {
             max_series: 0,
             max_bytes: 0,
             max_steps: MAX_STEPS,
+            tenant_bounds: None,
             features: Features::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,
             start_timestamps: false,
+            per_step_stats: false,
             decoder,
             cpu,
             clock,
@@ -112,6 +123,8 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// Coarsest resolution of downsampled data that may be read, 0 = raw only.
     pub max_resolution_ms: i64,
+    /// Whether samples are to be counted by step; only with [`EngineOptions::per_step_stats`].
+    pub samples_per_step: bool,
     /// Ends the query early.
     pub cancel: Cancel,
 }
@@ -123,6 +136,7 @@ impl Default for QueryOptions {
             lookback_ms: None,
             timeout: None,
             max_resolution_ms: 0,
+            samples_per_step: false,
             cancel: Cancel::new(),
         }
     }
@@ -142,7 +156,7 @@ pub struct QueryResult {
 }
 
 /// What a query took; names as in the API's `stats`.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryStats {
     /// Parsing and planning.
     pub preparation: Duration,
@@ -152,6 +166,8 @@ pub struct QueryStats {
     pub evaluation: Duration,
     /// Samples that all steps together have looked at.
     pub total_queryable_samples: u64,
+    /// The same for each step, where it was asked for.
+    pub samples_per_step: Option<SamplesPerStep>,
     /// The most samples held at a time.
     pub peak_samples: u64,
     /// Series read.
@@ -230,9 +246,24 @@ impl Engine {
         let plan_options = PlanOptions {
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             default_subquery_step_ms: o.default_subquery_step_ms,
-            max_steps: o.max_steps,
+            max_steps: self.bounds(options).max_steps,
         };
         planner::plan(query, &expr, times, plan_options)
+    }
+
+    /// What one query may use up: the engine's bounds, the caller's, and those of the tenants it reads.
+    fn bounds(&self, options: &QueryOptions) -> QueryBounds {
+        let o = &self.options;
+        let engines = QueryBounds {
+            timeout: o.timeout,
+            max_samples: o.max_samples,
+            max_series: o.max_series,
+            max_bytes: o.max_bytes,
+            max_steps: o.max_steps,
+        };
+        let tenants = o.tenant_bounds.as_ref().map(|t| t.bounds(&options.tenants)).unwrap_or_default();
+        let bounds = engines.tighter(tenants);
+        QueryBounds { timeout: options.timeout.map_or(bounds.timeout, |t| t.min(bounds.timeout)), ..bounds }
     }
 
     async fn run(
@@ -244,15 +275,16 @@ impl Engine {
     ) -> Result<QueryResult, QueryError> {
         let o = &self.options;
         let started = o.clock.monotonic();
-        let timeout = options.timeout.map_or(o.timeout, |t| t.min(o.timeout));
+        let bounds = self.bounds(options);
+        let timeout = bounds.timeout;
         let plan = self.plan(query, times, options)?;
         let planned = o.clock.monotonic();
 
         let limits = FetchLimits {
             tenants: options.tenants.clone(),
             max_resolution_ms: options.max_resolution_ms,
-            max_series: o.max_series,
-            max_bytes: o.max_bytes,
+            max_series: bounds.max_series,
+            max_bytes: bounds.max_bytes,
         };
         let fetched = {
             let fetch = std::pin::pin!(fetch::fetch(&plan, queryable, &limits));
@@ -266,13 +298,19 @@ impl Engine {
         // When the caller goes away, so does this guard, and the evaluation notices.
         let gone = CancelOnDrop(Cancel::new());
         let cancels = [options.cancel.clone(), gone.0.clone()];
-        let budget = Arc::new(Budget::new(o.max_samples, cancels, started + timeout, o.clock.clone()));
+        let budget = Arc::new(Budget::new(bounds.max_samples, cancels, started + timeout, o.clock.clone()));
+        let grid = plan.grid;
+        let counts = Arc::new(match o.per_step_stats && options.samples_per_step {
+            true => SampleCounts::of_each_step(grid.steps),
+            false => SampleCounts::of_all_steps(),
+        });
         let evaluation = Evaluation {
             engine: self.clone(),
             query: query.to_owned(),
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             plan,
             budget: budget.clone(),
+            counts: counts.clone(),
         };
         let stats = QueryStats {
             preparation: planned - started,
@@ -285,13 +323,17 @@ impl Engine {
         let done = o.cpu.run(move || evaluation.run(fetched)).await;
         let (value, texts) = done.map_err(|p| QueryError::Internal(p.to_string()))??;
         warnings.extend(texts.warnings);
+        let looked_at = counts.sum();
+        let per_step =
+            || SamplesPerStep { start_ms: grid.start_ms, step_ms: grid.step_ms, counts: looked_at.by_step };
         Ok(QueryResult {
             value,
             warnings,
             infos: texts.infos,
             stats: QueryStats {
                 evaluation: o.clock.monotonic() - read,
-                total_queryable_samples: budget.looked_at(),
+                total_queryable_samples: looked_at.total,
+                samples_per_step: (o.per_step_stats && options.samples_per_step).then(per_step),
                 peak_samples: budget.peak(),
                 ..stats
             },
@@ -315,6 +357,7 @@ struct Evaluation {
     lookback_ms: i64,
     plan: Plan,
     budget: Arc<Budget>,
+    counts: Arc<SampleCounts>,
 }
 
 impl Evaluation {
@@ -331,6 +374,7 @@ impl Evaluation {
                 parallelism: o.cpu.parallelism(),
             },
             budget: &self.budget,
+            counts: &self.counts,
             decoder: &*o.decoder,
         };
         let (value, notes) = evaluator.query_value()?;

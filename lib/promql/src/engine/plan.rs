@@ -14,6 +14,7 @@ use super::downsampled::Aggregate;
 use super::grid::{Grid, Reference};
 use crate::functions::date::DatePart;
 use crate::functions::range_fn::RangeFn;
+use crate::functions::sliding::Windows;
 use crate::parser::ast::{AggregateOp, BinaryOp, Span, VectorMatching};
 use cairn_model::storage::SelectHints;
 
@@ -172,6 +173,18 @@ pub struct RangeNode {
     pub edges: Edges,
     /// What annotations name as its place.
     pub span: Span,
+}
+
+impl RangeNode {
+    /// The ranges that evaluations on `grid` look at.
+    pub fn windows(&self, grid: Grid) -> Windows {
+        Windows {
+            first_end_ms: self.reference.time(grid.start_ms),
+            step_ms: if self.reference.at_ms.is_some() { 0 } else { grid.step_ms },
+            steps: grid.steps,
+            range_ms: self.range_ms,
+        }
+    }
 }
 
 /// Where the samples of a range come from.

@@ -3,6 +3,7 @@
 use cairn_model::Labels;
 
 use super::column::{Column, EvalSeries, Point};
+use super::counts::weight;
 use super::error::QueryError;
 use super::eval::Evaluator;
 use super::eval::range_call::RangeInput;
@@ -66,8 +67,10 @@ impl Evaluator<'_> {
         notes: &mut Annotations,
     ) -> Result<Vec<MatrixSeries>, QueryError> {
         let mut input = self.range_input(node, grid, notes)?;
-        if let RangeInput::Computed(matrix, _) = &mut input {
-            self.finish(matrix)?;
+        let mut tally = self.counts.tally();
+        if let RangeInput::Computed(computed) = &mut input {
+            self.finish(&mut computed.matrix)?;
+            tally.add_first(computed.looked_at);
         }
         let mut out = Vec::new();
         let mut buf = SampleBuf::default();
@@ -75,18 +78,20 @@ impl Evaluator<'_> {
         let start = end - node.range_ms;
         for i in 0..input.len() {
             self.check_at(i)?;
-            if let RangeInput::Computed(matrix, inner) = &input {
-                let s = &matrix.series[i];
-                out.push(matrix_series(s.labels.clone(), &s.column, *inner));
+            if let RangeInput::Computed(computed) = &input {
+                let s = &computed.matrix.series[i];
+                out.push(matrix_series(s.labels.clone(), &s.column, computed.grid));
                 continue;
             }
             input.fill(i, self, &mut buf)?;
             self.budget.fits(buf.len())?;
-            self.budget.count_looked_at(buf.len() as u64);
             if let Some(s) = self.raw_series(node, input.labels(i), &buf, (start, end))? {
+                let histograms: u64 = s.histograms.iter().map(|p| weight(&p.value)).sum();
+                tally.add_first(s.floats.len() as u64 + histograms);
                 out.push(s);
             }
         }
+        self.counts.add(&tally);
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(out)
     }

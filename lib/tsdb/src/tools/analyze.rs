@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use cairn_model::{Encoding, Matcher, Value};
 
-use super::{format, output};
+use super::{Progress, format, output};
 use crate::block::BlockReader;
 use crate::chunkenc::ChunkDecoder;
 use crate::error::TsdbError;
@@ -44,7 +44,12 @@ struct Tally {
 ///
 /// # Errors
 /// [`TsdbError::Corrupt`] naming what cannot be read; [`TsdbError::Io`] of the output.
-pub fn analyze(block: &BlockReader, options: &AnalyzeOptions, out: &mut dyn Write) -> Result<(), TsdbError> {
+pub fn analyze(
+    block: &BlockReader,
+    options: &AnalyzeOptions,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<(), TsdbError> {
     let (meta, index) = (block.meta(), block.index());
     let range_ms = meta.max_time.saturating_sub(meta.min_time).max(1) as u64;
     let selector = options.matchers.as_ref().map_or(&[][..], |(_, m)| m);
@@ -53,12 +58,16 @@ pub fn analyze(block: &BlockReader, options: &AnalyzeOptions, out: &mut dyn Writ
 
     let mut tally = Tally::default();
     let mut entry = SeriesEntry::default();
+    progress.begin(references.len() as u64, "series");
     for reference in &references {
         index.series(*reference, &mut entry)?;
         tally.add(&entry, range_ms);
+        progress.advance(1);
     }
     let mut values = Vec::with_capacity(names.len());
+    progress.begin(names.len() as u64, "label names");
     for name in &names {
+        progress.advance(1);
         let of_name = index.label_values(name, selector)?;
         values.push((
             name.clone(),
@@ -67,6 +76,7 @@ pub fn analyze(block: &BlockReader, options: &AnalyzeOptions, out: &mut dyn Writ
         ));
     }
 
+    progress.end();
     let mut print = || -> io::Result<()> {
         writeln!(out, "Block ID: {}", meta.ulid)?;
         writeln!(out, "Duration: {}", format::duration(meta.max_time - meta.min_time))?;

@@ -10,6 +10,7 @@ use cairn_model::{Chunk, ChunkData, Labels, TimestampMs};
 use cairn_runtime::Disk;
 use ulid::Ulid;
 
+use super::Progress;
 use super::list::{list, print_rows};
 use super::openmetrics::samples;
 use crate::block::{BlockChunk, BlockOptions, BlockReader, BlockWriter};
@@ -49,14 +50,17 @@ pub fn backfill(
     options: &BackfillOptions,
     mut next_ulid: impl FnMut() -> Ulid,
     out: &mut dyn Write,
+    progress: &dyn Progress,
 ) -> Result<Vec<BlockMeta>, TsdbError> {
     disk.create_dir_all(dir).map_err(TsdbError::io("create", dir))?;
     let block_ms = block_duration(options.max_block_ms);
-    let mut window = first_window(text, options, block_ms)?;
+    let (mut window, count) = first_window(text, options, block_ms)?;
+    progress.begin(count, "samples");
     let mut metas = Vec::new();
     while let Some(start) = window {
         let (series, later) = collect(text, options, start, start.saturating_add(block_ms))?;
-        let meta = write_block(disk, dir, next_ulid(), &series)?;
+        let meta = write_block(disk, dir, next_ulid(), &series.columns)?;
+        progress.advance(series.lines);
         if !options.quiet {
             let block = BlockReader::open(disk, &dir.join(meta.ulid.to_string()))?;
             print_rows(&list(std::slice::from_ref(&block)), metas.is_empty(), options.human, out)?;
@@ -64,10 +68,19 @@ pub fn backfill(
         metas.push(meta);
         window = later.map(|t| align(t, block_ms));
     }
+    progress.end();
     Ok(metas)
 }
 
 type Columns = BTreeMap<Labels, BTreeMap<TimestampMs, f64>>;
+
+/// The samples of one window.
+#[derive(Default)]
+struct Collected {
+    columns: Columns,
+    /// Lines that they stood on: a sample may be there twice.
+    lines: u64,
+}
 
 /// The longest of 2 h, 6 h, 18 h, … that is not longer than `max_ms`, as promtool has them.
 fn block_duration(max_ms: i64) -> i64 {
@@ -83,18 +96,19 @@ fn invalid(options: &BackfillOptions, what: String) -> TsdbError {
     TsdbError::Invalid { object: format!("blocks from {}", options.input), what }
 }
 
-/// The window of the earliest sample; reads all of `text`, so that nothing is written for a broken one.
+/// The window of the earliest sample, and how many samples there are; reads all of `text`, so that nothing is written for a broken one.
 fn first_window(
     text: &str,
     options: &BackfillOptions,
     block_ms: i64,
-) -> Result<Option<TimestampMs>, TsdbError> {
-    let mut first: Option<TimestampMs> = None;
+) -> Result<(Option<TimestampMs>, u64), TsdbError> {
+    let (mut first, mut count) = (None::<TimestampMs>, 0);
     for sample in samples(text) {
         let t = sample.map_err(|e| invalid(options, e.to_string()))?.t_ms;
         first = Some(first.map_or(t, |f| f.min(t)));
+        count += 1;
     }
-    Ok(first.map(|t| align(t, block_ms)))
+    Ok((first.map(|t| align(t, block_ms)), count))
 }
 
 /// The samples of the window `start .. end`, and the earliest time at or after `end`.
@@ -103,8 +117,8 @@ fn collect(
     options: &BackfillOptions,
     start: TimestampMs,
     end: TimestampMs,
-) -> Result<(Columns, Option<TimestampMs>), TsdbError> {
-    let mut series = Columns::new();
+) -> Result<(Collected, Option<TimestampMs>), TsdbError> {
+    let mut series = Collected::default();
     let mut later: Option<TimestampMs> = None;
     for sample in samples(text) {
         let s = sample.map_err(|e| invalid(options, e.to_string()))?;
@@ -123,7 +137,8 @@ fn collect(
             labels = builder.build();
         }
         let name = labels.clone();
-        let before = series.entry(labels).or_default().insert(s.t_ms, s.value);
+        series.lines += 1;
+        let before = series.columns.entry(labels).or_default().insert(s.t_ms, s.value);
         if before.is_some_and(|b| b.to_bits() != s.value.to_bits()) {
             let (t, a, b) = (s.t_ms, before.unwrap_or_default(), s.value);
             return Err(invalid(options, format!("{name} has two values at {t}: {a} and {b}")));

@@ -8,7 +8,7 @@ use cairn_model::sample::Sample;
 use cairn_model::{Labels, Matcher, TimestampMs, Value};
 
 use super::folder::MergedSeries;
-use super::output;
+use super::{Progress, output};
 use crate::block::BlockReader;
 use crate::error::TsdbError;
 
@@ -55,8 +55,9 @@ pub fn dump(
     blocks: &[BlockReader],
     options: &DumpOptions,
     out: &mut dyn Write,
+    progress: &dyn Progress,
 ) -> Result<(u64, u64), TsdbError> {
-    each_series(blocks, options, |labels, samples| {
+    each_series(blocks, options, progress, |labels, samples| {
         if options.format == DumpFormat::SeriesJson {
             return writeln!(out, "{}", series_json(labels));
         }
@@ -80,8 +81,9 @@ pub fn dump_openmetrics(
     blocks: &[BlockReader],
     options: &DumpOptions,
     out: &mut dyn Write,
+    progress: &dyn Progress,
 ) -> Result<(u64, u64), TsdbError> {
-    let counted = each_series(blocks, options, |labels, samples| {
+    let counted = each_series(blocks, options, progress, |labels, samples| {
         let pairs: Vec<String> = labels
             .iter()
             .filter(|(n, _)| *n != METRIC_NAME)
@@ -102,12 +104,16 @@ pub fn dump_openmetrics(
 fn each_series(
     blocks: &[BlockReader],
     options: &DumpOptions,
+    progress: &dyn Progress,
     mut each: impl FnMut(&Labels, &[Sample]) -> std::io::Result<()>,
 ) -> Result<(u64, u64), TsdbError> {
     let (min_ms, max_ms) = (options.min_ms, options.max_ms);
     let mut merged = MergedSeries::new(blocks, &options.matcher_sets, min_ms, max_ms)?;
     let (mut series, mut samples) = (0, 0);
+    // A series that is in several blocks is read once: the end may come early.
+    progress.begin(blocks.iter().map(|b| b.meta().stats.num_series).sum(), "series");
     while let Some((labels, of_series)) = merged.next_series(min_ms, max_ms)? {
+        progress.advance(1);
         if of_series.is_empty() {
             continue;
         }
@@ -115,6 +121,7 @@ fn each_series(
         series += 1;
         samples += of_series.len() as u64;
     }
+    progress.end();
     Ok((series, samples))
 }
 

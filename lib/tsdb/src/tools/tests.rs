@@ -26,8 +26,57 @@ fn import(disk: &MemDisk, text: &str) -> Result<String, TsdbError> {
         n += 1;
         Ulid(n << 80 | n)
     };
-    backfill(disk, Path::new(DIR), text, &options(), next, &mut out)?;
+    backfill(disk, Path::new(DIR), text, &options(), next, &mut out, &Unseen)?;
     Ok(String::from_utf8(out).unwrap())
+}
+
+/// Adds up what it is told.
+#[derive(Default)]
+struct Watched(std::cell::RefCell<Vec<(u64, &'static str, u64)>>, std::cell::Cell<bool>);
+
+impl Progress for Watched {
+    fn begin(&self, total: u64, unit: &'static str) {
+        self.0.borrow_mut().push((total, unit, 0));
+    }
+
+    fn advance(&self, by: u64) {
+        self.0.borrow_mut().last_mut().unwrap().2 += by;
+    }
+
+    fn end(&self) {
+        self.1.set(true);
+    }
+}
+
+#[test]
+fn long_tools_tell_how_far_they_are() {
+    let disk = MemDisk::new();
+    let stretches = |tool: &dyn Fn(&Watched)| {
+        let watched = Watched::default();
+        tool(&watched);
+        assert!(watched.1.get(), "the end is told");
+        watched.0.into_inner()
+    };
+    let imported = stretches(&|w| {
+        let mut n = 0u128;
+        let next = || {
+            n += 1;
+            Ulid(n)
+        };
+        backfill(&disk, Path::new(DIR), TEXT, &options(), next, &mut Vec::new(), w).unwrap();
+    });
+    assert_eq!(imported, [(5, "samples", 5)]);
+    let blocks = open_blocks(&disk, Path::new(DIR)).unwrap();
+    // Both series are in both blocks and are dumped once.
+    let dumped = stretches(&|w| {
+        dump(&blocks, &DumpOptions::default(), &mut Vec::new(), w).unwrap();
+    });
+    assert_eq!(dumped, [(4, "series", 2)]);
+    let analyzed = stretches(&|w| {
+        let options = AnalyzeOptions { limit: 20, extended: false, matchers: None };
+        analyze(&blocks[0], &options, &mut Vec::new(), w).unwrap();
+    });
+    assert_eq!(analyzed, [(2, "series", 2), (3, "label names", 3)]);
 }
 
 /// Two series over three hours, out of order in the file.
@@ -52,7 +101,7 @@ fn imported_text_is_listed_and_dumped() {
 
     let blocks = open_blocks(&disk, Path::new(DIR)).unwrap();
     let mut out = Vec::new();
-    assert_eq!(dump(&blocks, &DumpOptions::default(), &mut out).unwrap(), (2, 5));
+    assert_eq!(dump(&blocks, &DumpOptions::default(), &mut out, &Unseen).unwrap(), (2, 5));
     let want = "{__name__=\"a\", i=\"1\", job=\"x\"} 1 0\n\
         {__name__=\"a\", i=\"1\", job=\"x\"} NaN 60000\n\
         {__name__=\"a\", i=\"1\", job=\"x\"} 1.5e+07 10800500\n\
@@ -68,13 +117,13 @@ fn imported_text_is_listed_and_dumped() {
         matcher_sets: vec![vec![one]],
         ..DumpOptions::default()
     };
-    dump_openmetrics(&blocks, &some, &mut out).unwrap();
+    dump_openmetrics(&blocks, &some, &mut out, &Unseen).unwrap();
     let want = "a{i=\"1\",job=\"x\"} NaN 60.000\na{i=\"1\",job=\"x\"} 1.5e+07 10800.500\n# EOF\n";
     assert_eq!(String::from_utf8(out).unwrap(), want);
 
     let mut out = Vec::new();
     let json = DumpOptions { format: DumpFormat::SeriesJson, ..DumpOptions::default() };
-    dump(&blocks, &json, &mut out).unwrap();
+    dump(&blocks, &json, &mut out, &Unseen).unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"__name__\":\"a\",\"i\":\"1\",\"job\":\"x\"}\n{\"__name__\":\"a\",\"i\":\"2\",\"job\":\"x\"}\n"
@@ -119,7 +168,8 @@ fn analysis_counts_series_and_label_pairs() {
     import(&disk, TEXT).unwrap();
     let blocks = open_blocks(&disk, Path::new(DIR)).unwrap();
     let mut out = Vec::new();
-    analyze(&blocks[0], &AnalyzeOptions { extended: true, ..AnalyzeOptions::default() }, &mut out).unwrap();
+    analyze(&blocks[0], &AnalyzeOptions { extended: true, ..AnalyzeOptions::default() }, &mut out, &Unseen)
+        .unwrap();
     let text = String::from_utf8(out).unwrap();
     for want in [
         "Duration: 2h0m0s\nTotal Series: 2\nLabel names: 3\n",

@@ -1,6 +1,6 @@
 //! Whether two programs gave the same answer: pure.
 //!
-//! cairn's answers carry the tenant as a label, which no peer knows; it is left out. Floats are equal within 1e-9 of
+//! cairn's and Thanos' answers carry external labels, which the others do not know; they are left out. Floats are equal within 1e-9 of
 //! their size: sums may be added in another order.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::bench::server::REPLICA_LABEL;
 use crate::http;
 
-const TENANT_LABEL: &str = "tenant_id";
+const EXTERNAL_LABELS: [&str; 2] = ["tenant_id", REPLICA_LABEL];
 const TOLERANCE: f64 = 1e-9;
 
 /// An answer: what it lists, each with its points (time as text, value); names and label sets have none.
@@ -84,7 +85,9 @@ fn item(item: Value) -> Result<(String, Vec<(String, f64)>)> {
         Some(Value::Object(labels)) => labels,
         _ => object,
     };
-    labels.remove(TENANT_LABEL);
+    EXTERNAL_LABELS.iter().for_each(|name| {
+        labels.remove(*name);
+    });
     let point = |p: Value| {
         let value = p.get(1).and_then(Value::as_str).context("a point has no value")?;
         let value = value.parse::<f64>().with_context(|| format!("cannot read the value {value}"))?;

@@ -4,7 +4,7 @@
 //! (answers must be equal before anything is timed) → `turns` (executions, alternating over the programs, so that a
 //! neighbour's noise meets all of them alike) → rows.
 //!
-//! Answers are compared with Prometheus value by value. VictoriaMetrics computes `rate` otherwise, so of its answers
+//! Answers of cairn and of Thanos (Query over Receive, as one program) are compared with Prometheus value by value. VictoriaMetrics computes `rate` otherwise, so of its answers
 //! only the number of series is compared.
 
 mod compare;
@@ -24,7 +24,8 @@ use super::{Options, folder};
 use crate::peers;
 
 /// cairn first: it alone minds how old the samples are that it is sent.
-const PROGRAMS: &[Program] = &[Program::Cairn, Program::VictoriaMetrics, Program::Prometheus];
+const PROGRAMS: &[Program] =
+    &[Program::Cairn, Program::VictoriaMetrics, Program::Prometheus, Program::Thanos];
 
 /// A program with the data, or why it has none.
 type Filled = (Program, Result<Server, String>);
@@ -39,7 +40,7 @@ pub fn row_names() -> Vec<&'static str> {
 /// # Errors
 /// When the data folder cannot be made; a program that fails is a row's reason.
 pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
-    for reason in peers::fetch(&["victoria-metrics", "prometheus"]) {
+    for reason in peers::fetch(&["victoria-metrics", "prometheus", "thanos"]) {
         eprintln!("{reason}");
     }
     let root = folder::root()?;
@@ -158,6 +159,9 @@ fn judge(asked: &[First<'_>]) -> (Vec<Option<String>>, String) {
         (Program::Cairn, Some(_), None) => Some("Prometheus gave no answer to compare with".to_owned()),
         (Program::Cairn, Some(ours), Some(oracle)) => {
             ours.difference(oracle).map(|d| format!("the answer is not Prometheus': {d}"))
+        }
+        (Program::Thanos, _, Some(oracle)) => {
+            of(program)?.difference(oracle).map(|d| format!("the answer is not Prometheus': {d}"))
         }
         (Program::VictoriaMetrics, Some(ours), _) => {
             let theirs = of(program)?.len();

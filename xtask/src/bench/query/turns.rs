@@ -53,7 +53,10 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// When an answer is missing or an error.
     pub fn turn(&mut self) -> Result<Turn> {
-        let cpu_s = || Ok::<f64, anyhow::Error>(server_process::usage(self.server.pid())?.cpu_s);
+        let cpu_s = || {
+            let each = self.server.pids().map(|pid| Ok(server_process::usage(pid)?.cpu_s));
+            each.sum::<Result<f64>>()
+        };
         let before_s = cpu_s()?;
         let mut times_ms = Vec::with_capacity(self.executions);
         for _ in 0..self.executions {

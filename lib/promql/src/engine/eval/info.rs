@@ -129,7 +129,7 @@ impl Evaluator<'_> {
         leaf: &dyn super::source::SeriesSource,
         notes: &mut Annotations,
     ) -> Result<Vec<EvalSeries>, QueryError> {
-        let mut scratch = super::source::Scratch::default();
+        let mut scratch = super::source::Scratch { tally: self.counts.tally(), ..Default::default() };
         let mut series = Vec::new();
         for i in 0..leaf.len() {
             self.check_at(i)?;
@@ -143,7 +143,7 @@ impl Evaluator<'_> {
                 series.push(EvalSeries { labels: leaf.labels(i).clone(), drop_name: false, column });
             }
         }
-        self.budget.count_looked_at(scratch.looked_at);
+        self.counts.add(&scratch.tally);
         Ok(series)
     }
 }

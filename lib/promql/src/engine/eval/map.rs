@@ -92,9 +92,11 @@ impl Evaluator<'_> {
         let input = self.range_input(range, grid, notes)?;
         let mut missing = Column::constant(1.0, grid.steps);
         let mut buf = SampleBuf::default();
+        let (windows, mut tally) = (range.windows(grid), self.counts.tally());
         for i in 0..input.len() {
             self.check_at(i)?;
             input.fill(i, self, &mut buf)?;
+            tally.count_windows(windows, &buf);
             for t in [&buf.floats.t_ms, &buf.histograms.t_ms] {
                 for k in 0..grid.steps {
                     let end = range.reference.time(grid.time(k));
@@ -105,6 +107,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.counts.add(&tally);
         Ok(one_series(labels, missing))
     }
 

@@ -28,6 +28,7 @@ use cairn_model::storage::Series;
 
 use super::budget::Budget;
 use super::column::{Column, EvalSeries, Matrix, is_absent, without_metadata};
+use super::counts::SampleCounts;
 use super::error::QueryError;
 use super::grid::Grid;
 use super::plan::{Fetch, FetchId, Plan, ScalarNode, VectorNode};
@@ -61,6 +62,8 @@ pub struct Evaluator<'a> {
     pub options: EvalOptions,
     /// What it may use up.
     pub budget: &'a Arc<Budget>,
+    /// What it has looked at.
+    pub counts: &'a SampleCounts,
     /// Reads encoded chunks.
     pub decoder: &'a dyn DecodeChunk,
 }
@@ -112,6 +115,23 @@ impl<'a> Evaluator<'a> {
         (&self.plan.fetches[id.0], &self.data[id.0])
     }
 
+    /// The same evaluation, counting elsewhere.
+    pub(super) fn counting<'b>(&'b self, counts: &'b SampleCounts) -> Evaluator<'b> {
+        Evaluator { counts, ..*self }
+    }
+
+    /// Evaluates what is the same at every step, once; it counts at each.
+    fn once<T>(
+        &self,
+        grid: Grid,
+        evaluate: impl FnOnce(&Evaluator<'_>, Grid) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let counts = SampleCounts::of_all_steps();
+        let value = evaluate(&self.counting(&counts), grid.first_only())?;
+        self.counts.add_at_each(counts.sum().total, grid.steps);
+        Ok(value)
+    }
+
     /// Evaluates a scalar.
     pub fn scalar(
         &self,
@@ -139,7 +159,7 @@ impl<'a> Evaluator<'a> {
                 a.zip(b, grid.steps, |x, y| scalar_fn::binary(*op, x, y))
             }
             ScalarNode::StepInvariant(a) => {
-                let once = self.scalar(a, grid.first_only(), notes)?;
+                let once = self.once(grid, |eval, first| eval.scalar(a, first, notes))?;
                 match once.values().first() {
                     Some(v) => ScalarColumn::Constant(*v),
                     None => once,
@@ -207,7 +227,7 @@ impl<'a> Evaluator<'a> {
             VectorNode::ScalarBinary(b) => self.scalar_binary(b, grid, notes),
             VectorNode::Negate(arg) => self.negate(arg, grid, notes),
             VectorNode::StepInvariant(arg) => {
-                let mut matrix = self.vector(arg, grid.first_only(), notes)?;
+                let mut matrix = self.once(grid, |eval, first| eval.vector(arg, first, notes))?;
                 for s in &mut matrix.series {
                     self.repeat(&mut s.column, grid.steps);
                     matrix.charge.grow(s.column.cells().saturating_sub(1))?;

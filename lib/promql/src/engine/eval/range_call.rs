@@ -8,6 +8,7 @@ use cairn_model::storage::Series;
 use cairn_model::{CounterResetHint, Labels, TimestampMs};
 
 use super::super::column::{Column, Matrix, Point};
+use super::super::counts::SampleCounts;
 use super::super::error::QueryError;
 use super::super::grid::{Grid, subquery_grid};
 use super::super::plan::{Edges, Fetch, RangeCall, RangeNode, RangeSource};
@@ -30,7 +31,17 @@ pub enum RangeInput<'a> {
     /// Stored series.
     Stored(Stored<'a>),
     /// What a subquery has computed, on its own grid.
-    Computed(Matrix, Grid),
+    Computed(Computed),
+}
+
+/// What a subquery has computed.
+pub struct Computed {
+    /// Its series.
+    pub matrix: Matrix,
+    /// Its steps.
+    pub grid: Grid,
+    /// Samples that it has looked at.
+    pub looked_at: u64,
 }
 
 /// Stored series that a range vector selects.
@@ -48,7 +59,7 @@ impl RangeInput<'_> {
     pub fn len(&self) -> usize {
         match self {
             RangeInput::Stored(s) => s.series.len(),
-            RangeInput::Computed(m, _) => m.series.len(),
+            RangeInput::Computed(c) => c.matrix.series.len(),
         }
     }
 
@@ -56,7 +67,7 @@ impl RangeInput<'_> {
     pub fn labels(&self, i: usize) -> &Labels {
         match self {
             RangeInput::Stored(s) => &s.series[i].labels,
-            RangeInput::Computed(m, _) => &m.series[i].labels,
+            RangeInput::Computed(c) => &c.matrix.series[i].labels,
         }
     }
 
@@ -64,7 +75,7 @@ impl RangeInput<'_> {
     pub fn drops_name(&self, i: usize) -> bool {
         match self {
             RangeInput::Stored(_) => false,
-            RangeInput::Computed(m, _) => m.series[i].drop_name,
+            RangeInput::Computed(c) => c.matrix.series[i].drop_name,
         }
     }
 
@@ -75,7 +86,7 @@ impl RangeInput<'_> {
                 let samples = (s.fetch.max_ms - s.fetch.min_ms).max(0) as usize / TYPICAL_INTERVAL_MS;
                 s.series.len() * samples.min(10_000)
             }
-            RangeInput::Computed(m, _) => m.series.iter().map(|s| s.column.floats.len()).sum(),
+            RangeInput::Computed(c) => c.matrix.series.iter().map(|s| s.column.floats.len()).sum(),
         }
     }
 
@@ -92,9 +103,9 @@ impl RangeInput<'_> {
                     buf.keep_stats();
                 }
             }
-            RangeInput::Computed(m, grid) => {
+            RangeInput::Computed(Computed { matrix, grid, .. }) => {
                 buf.clear();
-                for (k, p) in m.series[i].column.points() {
+                for (k, p) in matrix.series[i].column.points() {
                     match p {
                         Point::Float(v) => buf.floats.push(grid.time(k), v, 0),
                         Point::Histogram(h) => buf.histograms.push(grid.time(k), h.clone(), 0),
@@ -133,7 +144,10 @@ impl Evaluator<'_> {
             }
             RangeSource::Subquery(node, step_ms) => {
                 let inner = subquery_grid(grid, range.reference, range.range_ms, *step_ms);
-                RangeInput::Computed(self.vector(node, inner, notes)?, inner)
+                // The windows over it count, not what it has looked at itself.
+                let counts = SampleCounts::of_all_steps();
+                let matrix = self.counting(&counts).vector(node, inner, notes)?;
+                RangeInput::Computed(Computed { matrix, grid: inner, looked_at: counts.sum().total })
             }
         })
     }
@@ -163,14 +177,7 @@ impl<'a> RangeLeaf<'a> {
     }
 
     fn windows(&self) -> Windows {
-        let range = &self.call.range;
-        let pinned = range.reference.at_ms.is_some();
-        Windows {
-            first_end_ms: range.reference.time(self.grid.start_ms),
-            step_ms: if pinned { 0 } else { self.grid.step_ms },
-            steps: self.grid.steps,
-            range_ms: range.range_ms,
-        }
+        self.call.range.windows(self.grid)
     }
 
     /// Window by window.
@@ -308,7 +315,7 @@ impl SeriesSource for RangeLeaf<'_> {
         scratch: &'s mut Scratch,
         notes: &mut Annotations,
     ) -> Result<Option<&'s Column>, QueryError> {
-        let Scratch { samples: buf, column, sliding, looked_at } = scratch;
+        let Scratch { samples: buf, column, sliding, tally } = scratch;
         self.input.fill(i, self.eval, buf)?;
         if buf.is_empty() {
             return Ok(None);
@@ -334,7 +341,7 @@ impl SeriesSource for RangeLeaf<'_> {
             Some(seen) => seen,
             None => self.each_window(buf, labels.metric_name(), column, notes)?,
         };
-        *looked_at += seen;
+        tally.add_windows(seen, self.windows(), buf);
         if seen == 0 || column.is_empty() {
             return Ok(None);
         }

@@ -233,7 +233,7 @@ impl SeriesSource for SelectLeaf<'_> {
         notes: &mut Annotations,
     ) -> Result<Option<&'s Column>, QueryError> {
         let series = &self.series[i];
-        let Scratch { samples, column, looked_at, .. } = scratch;
+        let Scratch { samples, column, tally, .. } = scratch;
         self.fill(series, samples)?;
         if samples.is_empty() {
             return Ok(None);
@@ -246,7 +246,7 @@ impl SeriesSource for SelectLeaf<'_> {
             return Ok(Some(column));
         }
         let found = self.look_back(samples, column);
-        *looked_at += found;
+        tally.add_values(found, column);
         Ok((found > 0).then_some(column))
     }
 

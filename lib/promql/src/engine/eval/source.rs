@@ -10,6 +10,7 @@ use std::ops::Range;
 use cairn_model::Labels;
 
 use super::super::column::{Column, EvalSeries, Matrix};
+use super::super::counts::Tally;
 use super::super::error::QueryError;
 use super::super::grid::Grid;
 use super::super::samples::SampleBuf;
@@ -35,7 +36,7 @@ pub struct Scratch {
     /// For sliding functions.
     pub sliding: sliding::Scratch,
     /// Samples that steps have looked at.
-    pub looked_at: u64,
+    pub tally: Tally,
 }
 
 /// Series whose columns can be asked for one by one, from any thread.
@@ -114,9 +115,9 @@ impl Evaluator<'_> {
     ) -> Result<Vec<R>, QueryError> {
         let threads = self.options.parallelism.min(items).min(1 + work / PARALLEL_WORK).max(1);
         let job = |range, notes: &mut Annotations| {
-            let mut scratch = Scratch::default();
+            let mut scratch = Scratch { tally: self.counts.tally(), ..Scratch::default() };
             let result = job(range, &mut scratch, notes);
-            self.budget.count_looked_at(scratch.looked_at);
+            self.counts.add(&scratch.tally);
             result
         };
         if threads == 1 {
