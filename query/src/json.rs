@@ -11,6 +11,13 @@ use cairn_model::labels::LabelsRef;
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    let escaped = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
+    // Hardly any text has one; without a way out of the loop it compiles to vector code.
+    if text.bytes().fold(true, |plain, b| plain & !escaped(b)) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let mut plain_from = 0;
     for (i, b) in text.bytes().enumerate() {
         let escape: &[u8] = match b {

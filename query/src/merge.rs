@@ -60,7 +60,11 @@ fn find_next(sources: &[std::vec::IntoIter<Series>], next: &mut Vec<usize>) {
     }
 }
 
-fn join_runs(list: Vec<Series>) -> Vec<Series> {
+fn join_runs(mut list: Vec<Series>) -> Vec<Series> {
+    if list.windows(2).all(|w| w[0].labels != w[1].labels) {
+        list.iter_mut().for_each(settle_chunks);
+        return list;
+    }
     let mut joined: Vec<Series> = Vec::with_capacity(list.len());
     list.into_iter().for_each(|s| push(&mut joined, s));
     joined.iter_mut().for_each(settle_chunks);

@@ -54,20 +54,20 @@ impl ExternalLabels {
         buffer.clear();
         buffer.reserve(own.len() + self.0.as_bytes().len());
         let mut labels = series.iter();
-        let mut copied = 0;
+        let mut next = labels.next();
+        let (mut copied, mut begin) = (0, 0);
         for (name, value) in self.0.iter() {
-            let mut from = own.len() - labels.rest().len();
-            let mut until = from;
-            while let Some((own_name, _)) = labels.clone().next().filter(|l| l.0 <= name) {
-                labels.next();
-                from = own.len() - labels.rest().len();
+            let mut until = begin;
+            while let Some((own_name, _)) = next.filter(|l| l.0 <= name) {
+                begin = own.len() - labels.rest().len();
                 if own_name < name {
-                    until = from;
+                    until = begin;
                 }
+                next = labels.next();
             }
             buffer.extend_from_slice(&own[copied..until]);
             crate::labels::write_label(buffer, name, value);
-            copied = from;
+            copied = begin;
         }
         buffer.extend_from_slice(&own[copied..]);
         LabelsRef::from_canonical(buffer).to_labels()

@@ -33,9 +33,10 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let mut out = Vec::with_capacity(self.data.len() + 64);
-        out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
-        out.extend_from_slice(&self.data);
+        const OPEN: &[u8] = b"{\"status\":\"success\",\"data\":";
+        // Moved within its memory: a second copy of a large answer costs more in fresh pages than in copying.
+        let mut out = self.data;
+        out.splice(..0, OPEN.iter().copied());
         for (key, notes) in [("warnings", self.warnings), ("infos", self.infos)] {
             if !notes.is_empty() {
                 out.extend_from_slice(format!(",\"{key}\":").as_bytes());

@@ -58,6 +58,7 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
     let view = api.view(&p)?;
     let mut found: Vec<Labels> = Vec::new();
     let mut warnings = Vec::new();
+    let several = selectors.len() > 1;
     for matchers in selectors {
         let mut request = SeriesRequest::new(min_ms, max_ms, matchers);
         request.skip_chunks = true;
@@ -68,13 +69,16 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
         found.extend(selected.series.into_iter().map(|s| s.labels));
         warnings.extend(selected.warnings);
     }
-    found.sort();
-    found.dedup();
+    if several {
+        found.sort();
+        found.dedup();
+    }
     if limit > 0 && found.len() > limit {
         found.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
-    let mut data = Vec::new();
+    // A label has three bytes of length and its share of the canonical form, and six more in JSON.
+    let mut data = Vec::with_capacity(found.iter().map(|l| l.as_bytes().len() * 3 / 2 + 64).sum());
     write_list(&mut data, &found, |out, l| write_labels(out, l.as_ref()));
     Ok(Answer { data, warnings, infos: vec![] })
 }

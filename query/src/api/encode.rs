@@ -23,9 +23,16 @@ pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
             out.push(b']');
         }
         QueryValue::Vector(samples) => write_list(out, samples, write_sample),
-        QueryValue::Matrix(series) => write_list(out, series, write_series),
+        QueryValue::Matrix(series) => {
+            let size = |s: &MatrixSeries| s.labels.as_bytes().len() * 2 + s.floats.len() * POINT_BYTES;
+            out.reserve(series.iter().map(size).sum());
+            write_list(out, series, write_series);
+        }
     }
 }
+
+/// About what a float's point takes: seconds without a fraction, 17 digits and what stands between them.
+const POINT_BYTES: usize = 36;
 
 /// The API's name of the value's type.
 pub fn kind(value: &QueryValue) -> &'static str {

@@ -50,9 +50,15 @@ impl Cursor {
         for reference in index.select(matchers)? {
             index.next_series(reference, &mut entry, &mut known)?;
             let begin = metas.len();
-            let overlapping = entry.chunks.iter().filter(|c| c.overlaps(request.min_ms, request.max_ms));
-            metas.extend(overlapping.copied());
-            if metas.len() > begin {
+            let overlaps = |c: &&ChunkMeta| c.overlaps(request.min_ms, request.max_ms);
+            // Chunks are in order of time and mostly all wanted: a stretch is copied as a whole.
+            let first = entry.chunks.iter().position(|c| overlaps(&c)).unwrap_or(entry.chunks.len());
+            let wanted = &entry.chunks[first..];
+            let wanted = &wanted[..wanted.partition_point(|c| overlaps(&c))];
+            if !request.skip_chunks {
+                metas.extend_from_slice(wanted);
+            }
+            if !wanted.is_empty() {
                 let labels = block.external.merge_with(entry.labels(), &mut buffer);
                 series.push(Found { labels, reference, metas: begin..metas.len() });
             }

@@ -36,8 +36,8 @@ use super::answer::{Cursor, Merge};
 use crate::error::TsdbError;
 use crate::meta::BlockMeta;
 
-/// Series a batch of an answer.
-const BATCH_SERIES: usize = 256;
+/// Series of a batch of an answer.
+const BATCH_SERIES: usize = 1024;
 
 /// The local blocks.
 #[derive(Clone)]

@@ -72,11 +72,11 @@ impl IndexReader {
     ///
     /// # Errors
     /// As [`IndexReader::series`].
-    pub fn next_series<'i>(
-        &'i self,
+    pub fn next_series(
+        &self,
         reference: u32,
         entry: &mut SeriesEntry,
-        known: &mut KnownSymbols<'i>,
+        known: &mut KnownSymbols,
     ) -> Result<(), TsdbError> {
         let at = self.place_of(reference)?;
         entry.read_known(&self.bytes, at, &self.symbols, known).map_err(|m| self.corrupt(m))

@@ -2,7 +2,6 @@
 
 use cairn_model::labels::write_label;
 use cairn_model::{LabelsRef, TimestampMs};
-use hashbrown::HashMap;
 
 use super::Symbols;
 use crate::chunkenc::Malformed;
@@ -49,50 +48,49 @@ impl SeriesEntry {
     /// # Errors
     /// [`Malformed`] with positions in `file`: checksum, symbols, order of labels, or order of chunks.
     pub fn read(&mut self, file: &[u8], at: usize, symbols: &Symbols) -> Result<(), Malformed> {
-        self.read_with(file, at, |name, value| Ok((symbols.get(name)?, symbols.get(value)?)))
+        self.read_with(file, at, |label, out| write_of(label, symbols, out))
     }
 
     /// The same, where series after series is read: label texts that came before are not looked up again.
     ///
     /// # Errors
     /// As [`SeriesEntry::read`].
-    pub fn read_known<'f>(
+    pub fn read_known(
         &mut self,
         file: &[u8],
         at: usize,
-        symbols: &'f Symbols,
-        known: &mut KnownSymbols<'f>,
+        symbols: &Symbols,
+        known: &mut KnownSymbols,
     ) -> Result<(), Malformed> {
-        self.read_with(file, at, |name, value| Ok((known.get(name, symbols)?, known.get(value, symbols)?)))
+        self.read_with(file, at, |label, out| known.write(label, symbols, out))
     }
 
-    fn read_with<'f>(
+    fn read_with(
         &mut self,
         file: &[u8],
         at: usize,
-        mut texts: impl FnMut(u32, u32) -> Result<(&'f str, &'f str), Malformed>,
+        mut write: impl FnMut(LabelSymbols, &mut Vec<u8>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let body = entry_body(file, at)?;
         let mut d = Decbuf::new(body.0);
-        self.read_body(&mut d, &mut texts).map_err(|m| m.shifted(body.1))
+        self.read_body(&mut d, &mut write).map_err(|m| m.shifted(body.1))
     }
 
-    fn read_body<'f>(
+    fn read_body(
         &mut self,
         d: &mut Decbuf<'_>,
-        texts: &mut impl FnMut(u32, u32) -> Result<(&'f str, &'f str), Malformed>,
+        write: &mut impl FnMut(LabelSymbols, &mut Vec<u8>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         self.label_bytes.clear();
         self.chunks.clear();
-        let mut name_before = "";
+        let mut name_before = None;
         for_each_label(d, |name, value, at| {
-            let (name, value) = texts(name, value)?;
-            if name <= name_before || value.is_empty() {
-                return Err(Malformed { what: "labels out of order, repeated or empty", at });
+            // Symbols are numbered in order of their texts.
+            if name_before >= Some(name) {
+                return Err(Malformed { what: "labels out of order or repeated", at });
             }
-            write_label(&mut self.label_bytes, name, value);
-            name_before = name;
-            Ok(())
+            name_before = Some(name);
+            write(LabelSymbols { name, value, at }, &mut self.label_bytes)
         })?;
         read_chunks(d, &mut self.chunks)?;
         if d.remaining() > 0 {
@@ -102,19 +100,69 @@ impl SeriesEntry {
     }
 }
 
-/// Symbols of one index that were looked up before. The series of a metric name the same ones again and again, and
-/// looking one up walks the table and checks its text.
-#[derive(Debug, Default)]
-pub struct KnownSymbols<'f>(HashMap<u32, &'f str>);
+/// A label as a series entry names it, and where.
+#[derive(Clone, Copy)]
+struct LabelSymbols {
+    name: u32,
+    value: u32,
+    at: usize,
+}
 
-impl<'f> KnownSymbols<'f> {
-    fn get(&mut self, ordinal: u32, symbols: &'f Symbols) -> Result<&'f str, Malformed> {
-        if let Some(text) = self.0.get(&ordinal).copied() {
-            return Ok(text);
+/// Appends a label in canonical form.
+fn write_of(label: LabelSymbols, symbols: &Symbols, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let (name, value) = (symbols.get(label.name)?, symbols.get(label.value)?);
+    if name.is_empty() || value.is_empty() {
+        return Err(Malformed { what: "empty label", at: label.at });
+    }
+    write_label(out, name, value);
+    Ok(())
+}
+
+/// Labels of one index that were written before. The series of a metric name the same ones again and again, and looking
+/// a symbol up walks the table and checks its text. A label that meets another one in its place is forgotten.
+#[derive(Debug)]
+pub struct KnownSymbols(Box<[KnownLabel]>);
+
+#[derive(Debug, Clone, Copy)]
+struct KnownLabel {
+    /// Of name and value.
+    symbols: (u32, u32),
+    /// Bytes of `text` that are used; none for no label.
+    len: u8,
+    /// Canonical form.
+    text: [u8; KNOWN_BYTES],
+}
+
+/// Labels that are remembered: 64 KiB. Judgement: the labels of a selector, instances left out, are some dozens.
+const KNOWN_LABELS: usize = 1024;
+
+/// Longest label that is remembered: it makes an entry a cache line.
+const KNOWN_BYTES: usize = 55;
+
+impl Default for KnownSymbols {
+    fn default() -> Self {
+        let none = KnownLabel { symbols: (0, 0), len: 0, text: [0; KNOWN_BYTES] };
+        KnownSymbols(vec![none; KNOWN_LABELS].into_boxed_slice())
+    }
+}
+
+impl KnownSymbols {
+    #[inline]
+    fn write(&mut self, label: LabelSymbols, symbols: &Symbols, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let place = (label.name.wrapping_mul(31) ^ label.value) as usize % KNOWN_LABELS;
+        let known = &mut self.0[place];
+        if known.len > 0 && known.symbols == (label.name, label.value) {
+            out.extend_from_slice(&known.text[..usize::from(known.len)]);
+            return Ok(());
         }
-        let text = symbols.get(ordinal)?;
-        self.0.insert(ordinal, text);
-        Ok(text)
+        let begin = out.len();
+        write_of(label, symbols, out)?;
+        let text = &out[begin..];
+        if let Some(place) = known.text.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+            (known.symbols, known.len) = ((label.name, label.value), text.len() as u8);
+        }
+        Ok(())
     }
 }
 
