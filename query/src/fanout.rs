@@ -17,7 +17,7 @@ use cairn_model::matcher::Matcher;
 use cairn_model::metadata::Metadata;
 use cairn_model::storage::{
     LabelsRequest, MAY_BE_PARTIAL, Names, Queryable, SelectedSeries, Series, SeriesRequest, StoreApi,
-    StoreError, StoreInfo,
+    StoreError, StoreInfo, WantedLabels,
 };
 use cairn_model::tenant::TenantScope;
 use futures::TryStreamExt;
@@ -199,16 +199,23 @@ fn can_match(info: &StoreInfo, min_ms: i64, max_ms: i64, matchers: &[Matcher]) -
 
 #[async_trait]
 impl Queryable for Fanout {
-    async fn select(&self, request: SeriesRequest) -> Result<SelectedSeries, StoreError> {
-        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
-        let answers = join_all(asked.map(|(info, store)| {
+    async fn select(&self, mut request: SeriesRequest) -> Result<SelectedSeries, StoreError> {
+        let asked: Vec<_> = self.relevant(request.min_ms, request.max_ms, &request.matchers).collect();
+        let is_alone = matches!(&asked[..], [(_, store)] if store.answers_few_labels());
+        if !is_alone {
+            request.labels = WantedLabels::All; // they are what answers are joined by
+        }
+        let answers = join_all(asked.into_iter().map(|(info, store)| {
             let request = request.clone();
             async move { (info.name, self.collect(store, request).await) }
         }))
         .await;
         let (lists, mut warnings) = self.judge(answers)?;
         warnings.extend(self.gaps());
-        let mut series = merge_series(lists);
+        let mut series = match request.labels {
+            WantedLabels::All => merge_series(lists),
+            WantedLabels::Only(_) => lists.into_iter().flatten().collect(),
+        };
         self.check_count(series.len())?;
         if request.limit > 0 {
             series.truncate(request.limit);
@@ -354,6 +361,49 @@ mod tests {
             Fanout::new(vec![store("head"), store("blocks"), store("bucket")], PartialResponse::Warn, 0);
         fanout.select(SeriesRequest::new(0, 10, vec![])).await.unwrap();
         assert_eq!(notes.lock().unwrap()[..3], ["head", "blocks", "bucket"]);
+    }
+
+    /// Answers two series alike, which say whether they have all their labels.
+    struct Few((i64, i64));
+
+    #[async_trait]
+    impl StoreApi for Few {
+        fn info(&self) -> StoreInfo {
+            StoreInfo { name: "few".into(), min_ms: self.0.0, max_ms: self.0.1, label_sets: vec![] }
+        }
+
+        fn answers_few_labels(&self) -> bool {
+            true
+        }
+
+        async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+            let few = request.labels != WantedLabels::All;
+            let series = Series { labels: labels(if few { "few" } else { "all" }), chunks: vec![] };
+            Ok(futures::stream::iter([Ok(vec![series.clone(), series])]).boxed())
+        }
+
+        async fn label_names(&self, _: LabelsRequest) -> Result<Names, StoreError> {
+            Ok(Names::default())
+        }
+
+        async fn label_values(&self, _: &str, _: LabelsRequest) -> Result<Names, StoreError> {
+            Ok(Names::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn few_labels_are_asked_for_where_no_other_store_is_asked() {
+        let stores: Vec<Arc<dyn StoreApi>> = vec![Arc::new(Few((50, 200))), Arc::new(Few((0, 100)))];
+        let fanout = Fanout::new(stores, PartialResponse::Abort, 0);
+        let asked = async |min_ms, max_ms| {
+            let few = WantedLabels::Only(vec!["__name__".into()]);
+            let request = SeriesRequest { labels: few, ..SeriesRequest::new(min_ms, max_ms, vec![]) };
+            let selected = fanout.select(request).await.unwrap();
+            selected.series.iter().map(|s| s.labels.to_string()).collect::<Vec<_>>()
+        };
+        // Alike as they look, they are two series.
+        assert_eq!(asked(150, 160).await, ["few", "few"]);
+        assert_eq!(asked(60, 160).await, ["all"]);
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! The stores as one request wants to see them: replicas joined, one shard, some stores.
 
 use async_trait::async_trait;
-use cairn_model::storage::{LabelsRequest, Names, Queryable, SelectedSeries, SeriesRequest, StoreError};
+use cairn_model::storage::{
+    LabelsRequest, Names, Queryable, SelectedSeries, SeriesRequest, StoreError, WantedLabels,
+};
 use cairn_runtime::CpuPool;
 
 use crate::dedup::Deduplication;
@@ -28,8 +30,9 @@ impl Queryable for View {
         }
         let (limit, range, func) =
             (request.limit, (request.min_ms, request.max_ms), request.hints.func.clone());
-        // What is dropped or joined below must not count.
-        let mut selected = self.fanout.select(SeriesRequest { limit: 0, ..request }).await?;
+        // What is dropped or joined below must not count, and that is told by all labels.
+        let labels = WantedLabels::All;
+        let mut selected = self.fanout.select(SeriesRequest { limit: 0, labels, ..request }).await?;
         if let Some(dedup) = &self.dedup {
             dedup.strip(&mut selected.series);
         }

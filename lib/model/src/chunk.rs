@@ -1,8 +1,8 @@
 //! Chunks: samples of one series at rest and on the way to a reader.
 //!
 //! Encoded bytes are exactly Prometheus' chunk payloads (without length, encoding byte and CRC), so that a block
-//! file, the StoreAPI wire and the engine share them. A head's raw tail travels as columns
-//! ([`ChunkData::Columns`]) and is encoded only when it must leave the process.
+//! file, the StoreAPI wire and the engine share them. What no encoding holds, or what was just computed, travels as
+//! columns ([`ChunkData::Columns`]) and is encoded only when it must leave the process.
 
 use std::sync::Arc;
 

@@ -305,6 +305,16 @@ impl Labels {
         self.as_ref().metric_name()
     }
 
+    /// Name and value of each label, and its part of the canonical bytes: a set of its own.
+    pub fn pieces(&self) -> impl Iterator<Item = (&str, &str, &[u8])> {
+        let mut labels = self.iter();
+        std::iter::from_fn(move || {
+            let from = labels.rest;
+            let (name, value) = labels.next()?;
+            Some((name, value, &from[..from.len() - labels.rest.len()]))
+        })
+    }
+
     /// How many labels. O(labels).
     pub fn len(&self) -> usize {
         self.as_ref().len()

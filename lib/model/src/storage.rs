@@ -63,8 +63,51 @@ pub struct SeriesRequest {
     pub limit: usize,
     /// Coarsest resolution that the answer may have, 0 = raw.
     pub max_resolution_ms: i64,
+    /// Labels that the reader looks at.
+    pub labels: WantedLabels,
     /// What the samples are for.
     pub hints: SelectHints,
+}
+
+/// Which labels of a series its reader looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum WantedLabels {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with these names, sorted: others tell series apart, and order them, but need not be answered. So an
+    /// answer may hold equal labels again and again, each time another series. Only for a store that
+    /// [`StoreApi::answers_few_labels`], and only when no other store is asked: what two stores know of one series
+    /// is joined by all its labels. Without names the order does not matter either.
+    Only(Vec<String>),
+}
+
+impl WantedLabels {
+    /// What two readers of one answer look at.
+    pub fn and(self, other: &WantedLabels) -> WantedLabels {
+        match (self, other) {
+            (WantedLabels::Only(mut names), WantedLabels::Only(more)) => {
+                names.extend_from_slice(more);
+                names.sort_unstable();
+                names.dedup();
+                WantedLabels::Only(names)
+            }
+            _ => WantedLabels::All,
+        }
+    }
+
+    /// Whether a label is looked at.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            WantedLabels::All => true,
+            WantedLabels::Only(names) => names.binary_search_by(|n| n.as_str().cmp(name)).is_ok(),
+        }
+    }
+
+    /// Whether no label is looked at.
+    pub fn is_none(&self) -> bool {
+        matches!(self, WantedLabels::Only(names) if names.is_empty())
+    }
 }
 
 impl SeriesRequest {
@@ -78,6 +121,7 @@ impl SeriesRequest {
             skip_chunks: false,
             limit: 0,
             max_resolution_ms: 0,
+            labels: WantedLabels::All,
             hints: SelectHints::default(),
         }
     }
@@ -96,6 +140,8 @@ pub struct SelectHints {
     pub grouping: Vec<String>,
     /// Whether `grouping` is `by` (else `without`).
     pub by: bool,
+    /// Of every series only the last sample of the range is looked at.
+    pub newest_only: bool,
 }
 
 /// One series of an answer. Chunks are in order of `min_ms`; they may overlap, and may reach past the range
@@ -181,6 +227,11 @@ pub trait StoreApi: Send + Sync {
         Vec::new()
     }
 
+    /// Whether it can follow [`WantedLabels::Only`]. Then it answers each series in one entry.
+    fn answers_few_labels(&self) -> bool {
+        false
+    }
+
     /// Series that match, see [`SeriesStream`]. A snapshot: samples appended after the call may be missing, and
     /// no sample acknowledged before it is.
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError>;
@@ -215,7 +266,7 @@ pub trait StoreApi: Send + Sync {
 /// The merged answer that an evaluation reads.
 #[derive(Debug, Clone, Default)]
 pub struct SelectedSeries {
-    /// Strictly increasing labels, one entry a series.
+    /// One entry a series, with strictly increasing labels unless [`WantedLabels::Only`] some were wanted.
     pub series: Vec<Series>,
     /// What is missing or doubtful.
     pub warnings: Vec<String>,

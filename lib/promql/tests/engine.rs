@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_model::sample::Sample;
+use cairn_model::storage::WantedLabels;
 use cairn_model::tenant::TenantScope;
 use cairn_model::{FloatHistogram, Labels, TenantId, Value};
+use cairn_promql::engine::planner::PlanTimes;
 use cairn_promql::engine::{Cancel, ColumnsOnly, QueryBounds, TenantBounds};
 use cairn_promql::memory::{MemoryStore, fuzz_evaluate};
 use cairn_promql::parser::{Features, MAX_DEPTH, parse};
@@ -267,4 +269,51 @@ fn the_deepest_expressions_fit_a_small_stack() {
         .unwrap()
         .join()
         .unwrap();
+}
+
+/// Labels that the first fetch of `query` asks for, `None` for all, and whether the newest sample is enough.
+fn asked(engine: &Engine, query: &str) -> (Option<Vec<String>>, bool) {
+    let times = PlanTimes { start_ms: 3_600_000, end_ms: 3_600_000, step_ms: 0 };
+    let plan = engine.plan(query, times, &QueryOptions::default()).unwrap();
+    let labels = match plan.fetches[0].labels.clone() {
+        WantedLabels::All => None,
+        WantedLabels::Only(names) => Some(names),
+    };
+    (labels, plan.fetches[0].hints.newest_only)
+}
+
+#[test]
+fn stores_are_asked_for_what_is_looked_at() {
+    let plain = engine(|_| {});
+    for (query, labels, newest_only) in [
+        ("x", None, true),
+        ("count(x)", Some(&[][..]), true),
+        (r#"count by (job) ({__name__=~".+"})"#, Some(&["job"]), true),
+        // The metric's name is in notes on what cannot be added, and on rates of what is no counter.
+        ("sum by (job) ((x))", Some(&["__name__", "job"]), true),
+        ("sum by (job) (rate(x[1m]))", Some(&["__name__", "job"]), false),
+        ("avg by (job, instance) (x offset 1m)", Some(&["__name__", "instance", "job"]), true),
+        // Series of several names can be the same series once their names are gone.
+        (r#"sum by (job) (rate({__name__=~"x|y"}[1m]))"#, None, false),
+        ("sum without (job) (x)", None, true),
+        ("topk by (job) (1, x)", None, true),
+        (r#"count_values by (job) ("v", x)"#, None, true),
+        ("sum(-x)", None, true),
+        ("sum(abs(x))", None, true),
+        ("sum(x > 1)", None, true),
+        ("sum(timestamp(x))", None, true),
+        ("sum(max_over_time(x[5m:1m]))", None, false),
+        ("x smoothed", None, false),
+        // One fetch serves both sides.
+        ("sum by (job) (x) / sum by (instance) (x)", Some(&["__name__", "instance", "job"]), true),
+        ("sum by (job) (x) / on (job) group_right x", None, true),
+        ("sum by (job) (x) / sum by (job) (changes(x[5m]))", Some(&["__name__", "job"]), false),
+    ] {
+        let features = Features { extended_range_selectors: true, ..Features::default() };
+        let engine = if query.contains("smoothed") { &engine(|o| o.features = features) } else { &plain };
+        let labels = labels.map(|l| l.iter().map(|n| (*n).to_owned()).collect());
+        assert_eq!(asked(engine, query), (labels, newest_only), "{query}");
+    }
+    let typed = engine(|o| o.type_and_unit_labels = true);
+    assert_eq!(asked(&typed, "sum by (job) (rate(x[1m]))").0, None);
 }

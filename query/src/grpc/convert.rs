@@ -82,6 +82,7 @@ pub fn hints(h: Option<&wire::QueryHints>) -> SelectHints {
         func: h.func.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
         grouping: h.grouping.as_ref().map(|g| g.labels.clone()).unwrap_or_default(),
         by: h.grouping.as_ref().is_some_and(|g| g.by),
+        newest_only: false,
     }
 }
 

@@ -50,6 +50,7 @@ pub async fn fetch(
             skip_chunks: false,
             limit: 0,
             max_resolution_ms: limits.max_resolution_ms,
+            labels: f.labels.clone(),
             hints: f.hints.clone(),
         })
     }))

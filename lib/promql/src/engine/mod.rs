@@ -247,6 +247,7 @@ impl Engine {
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             default_subquery_step_ms: o.default_subquery_step_ms,
             max_steps: self.bounds(options).max_steps,
+            type_and_unit_labels: o.type_and_unit_labels,
         };
         planner::plan(query, &expr, times, plan_options)
     }

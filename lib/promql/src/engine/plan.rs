@@ -16,7 +16,7 @@ use crate::functions::date::DatePart;
 use crate::functions::range_fn::RangeFn;
 use crate::functions::sliding::Windows;
 use crate::parser::ast::{AggregateOp, BinaryOp, Span, VectorMatching};
-use cairn_model::storage::SelectHints;
+use cairn_model::storage::{SelectHints, WantedLabels};
 
 /// A plan.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct Fetch {
     pub min_ms: TimestampMs,
     /// Last time needed.
     pub max_ms: TimestampMs,
+    /// Labels that are looked at.
+    pub labels: WantedLabels,
     /// What it is for.
     pub hints: SelectHints,
     /// What downsampled data is read as.

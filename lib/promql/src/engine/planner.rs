@@ -5,7 +5,7 @@
 //! function in it depends on the evaluation's time.
 
 use cairn_model::labels::METRIC_NAME;
-use cairn_model::storage::SelectHints;
+use cairn_model::storage::{SelectHints, WantedLabels};
 use cairn_model::{Labels, LabelsBuilder, MatchOp, Matcher, TimestampMs};
 
 use super::downsampled::Aggregate;
@@ -17,8 +17,8 @@ use crate::functions::range_fn::RangeFn;
 use crate::functions::scalar_fn;
 use crate::parser::ValueType;
 use crate::parser::ast::{
-    AggregateExpr, At, BinaryExpr, BinaryOp, Call, Expr, MatrixSelector, Span, SubqueryExpr, UnaryOp,
-    VectorSelector,
+    AggregateExpr, AggregateOp, At, BinaryExpr, BinaryOp, Call, Expr, MatrixSelector, Span, SubqueryExpr,
+    UnaryOp, VectorSelector,
 };
 use crate::parser::duration::{DurationArg, DurationContext};
 
@@ -31,6 +31,8 @@ pub struct PlanOptions {
     pub default_subquery_step_ms: i64,
     /// Steps of a query or subquery.
     pub max_steps: u64,
+    /// Types and units are labels that an evaluation looks at.
+    pub type_and_unit_labels: bool,
 }
 
 /// When the query is evaluated.
@@ -58,7 +60,14 @@ pub fn plan(query: &str, expr: &Expr, times: PlanTimes, options: PlanOptions) ->
     };
     let mut planner = Planner { query, times, options, fetches: Vec::new() };
     planner.check_steps(grid, expr.span())?;
-    let scope = Scope { grid, step_hint_ms: times.step_ms, func: "", grouping: None, buckets: Buckets::Used };
+    let scope = Scope {
+        grid,
+        step_hint_ms: times.step_ms,
+        func: "",
+        grouping: None,
+        reduced: None,
+        buckets: Buckets::Used,
+    };
     let root = match expr.value_type() {
         ValueType::Scalar => {
             let built = planner.scalar(expr, scope)?;
@@ -93,6 +102,8 @@ struct Scope<'e> {
     func: &'static str,
     /// Labels of the aggregation right around, and whether they are of `by`.
     grouping: Option<(&'e [String], bool)>,
+    /// The aggregation that a selector, perhaps within a range function, goes into and vanishes in.
+    reduced: Option<&'e AggregateExpr>,
     buckets: Buckets,
 }
 
@@ -115,7 +126,7 @@ impl<'e> Scope<'e> {
             (_, "histogram_count" | "histogram_sum" | "histogram_avg") => Buckets::Unused,
             (buckets, _) => buckets,
         };
-        Scope { func, grouping: None, buckets, ..self }
+        Scope { func, grouping: None, reduced: None, buckets, ..self }
     }
 
     fn stats_only(&self) -> bool {
@@ -219,7 +230,7 @@ impl<'q> Planner<'q> {
             }
             Expr::Paren(p) => self.vector(&p.expr, scope),
             Expr::Unary(u) => {
-                let arg = self.vector(&u.expr, scope)?;
+                let arg = self.vector(&u.expr, Scope { reduced: None, ..scope })?;
                 Ok(match u.op {
                     UnaryOp::Plus => arg,
                     UnaryOp::Minus => built(VectorNode::Negate(Box::new(arg.node)), arg.invariant),
@@ -237,13 +248,24 @@ impl<'q> Planner<'q> {
         let (first, last) = reference.bounds(scope.grid);
         let lookback = self.options.lookback_ms;
         let max_ms = if v.smoothed { last.saturating_add(lookback) } else { last };
-        let fetch = self.fetch(v, first.saturating_sub(lookback - 1), max_ms, 0, scope);
+        let stats_only = scope.stats_only();
+        let labels = match scope.reduced {
+            // Sums name the metric where its histograms do not fit together.
+            Some(a) => self.labels_of(a, v.smoothed || matches!(a.op, AggregateOp::Sum | AggregateOp::Avg)),
+            None => WantedLabels::All,
+        };
+        let newest_only = first == last && !v.smoothed && !stats_only;
+        let min_ms = first.saturating_sub(lookback - 1);
+        let fetch = self.fetch(v, (min_ms, max_ms), scope, |f| {
+            f.labels = labels;
+            f.hints.newest_only = newest_only;
+        });
         Ok(Select {
             fetch,
             reference,
             smoothed: v.smoothed,
             one_name: has_one_name(v),
-            stats_only: scope.stats_only(),
+            stats_only,
             span: v.span,
         })
     }
@@ -252,7 +274,7 @@ impl<'q> Planner<'q> {
         let scope = outer.inside(c.func.name);
         let name = c.func.name;
         if let Some(func) = RangeFn::of_name(name) {
-            return self.range_call(c, func, scope);
+            return self.range_call(c, func, Scope { reduced: outer.reduced, ..scope });
         }
         if let Some(part) = DatePart::of_function(name) {
             let Some(arg) = c.args.first() else {
@@ -314,7 +336,7 @@ impl<'q> Planner<'q> {
         self.check_edges(&range.node, c.func.name, func.allows_anchored(), func.allows_smoothed())?;
         let mut params = Vec::new();
         for (_, arg) in c.args.iter().enumerate().filter(|(i, _)| *i != at) {
-            params.push(self.scalar(arg, scope)?);
+            params.push(self.scalar(arg, Scope { reduced: None, ..scope })?);
         }
         let safe = func != RangeFn::PredictLinear; // it predicts from the evaluation's time
         let invariant = safe && range.invariant && params.iter().all(|p| p.invariant);
@@ -486,6 +508,7 @@ impl<'q> Planner<'q> {
             matchers,
             min_ms: first.saturating_sub(self.options.lookback_ms - 1),
             max_ms: last,
+            labels: WantedLabels::All,
             hints: SelectHints { step_ms: scope.step_hint_ms, func: "info".into(), ..SelectHints::default() },
             aggregate: Aggregate::Average,
             text: c.span.text(self.query).to_owned(),
@@ -520,7 +543,10 @@ impl<'q> Planner<'q> {
 
     fn aggregate(&mut self, a: &'q AggregateExpr, outer: Scope<'q>) -> Result<Built<VectorNode>, QueryError> {
         let scope = Scope { grouping: Some((&a.grouping, !a.without)), ..outer.inside(a.op.as_str()) };
-        let arg = self.vector(a.expr.unwrap_parens(), scope)?;
+        use AggregateOp::*;
+        let gives_series_back = matches!(a.op, Topk | Bottomk | Limitk | LimitRatio | CountValues);
+        let reduced = (!a.without && !gives_series_back).then_some(a);
+        let arg = self.vector(a.expr.unwrap_parens(), Scope { reduced, ..scope })?;
         let (mut param, mut value_label, mut param_span) = (None, String::new(), Span::default());
         match a.param.as_ref().map(Expr::unwrap_parens) {
             Some(Expr::String(s)) => {
@@ -619,9 +645,17 @@ impl<'q> Planner<'q> {
         };
         let (first, last) = reference.bounds(scope.grid);
         let min_ms = first.saturating_sub(range_ms.saturating_add(before)).saturating_add(1);
-        let fetch = self.fetch(v, min_ms, last.saturating_add(after), range_ms, scope);
-        let source =
-            RangeSource::Selector { fetch, one_name: has_one_name(v), stats_only: scope.stats_only() };
+        let one_name = has_one_name(v);
+        let labels = match scope.reduced {
+            // Series of several names could no longer be told apart, which is an error.
+            Some(a) if one_name => self.labels_of(a, true),
+            _ => WantedLabels::All,
+        };
+        let fetch = self.fetch(v, (min_ms, last.saturating_add(after)), scope, |f| {
+            f.labels = labels;
+            f.hints.range_ms = range_ms;
+        });
+        let source = RangeSource::Selector { fetch, one_name, stats_only: scope.stats_only() };
         let node = RangeNode { source, reference, range_ms, edges, span: m.span };
         Ok(built(node, reference.at_ms.is_some()))
     }
@@ -636,8 +670,12 @@ impl<'q> Planner<'q> {
         let inner = subquery_grid(scope.grid, reference, range_ms, step_ms);
         self.check_steps(inner, s.span)?;
         // Resets inside a subquery are found by the buckets.
-        let inner_scope =
-            Scope { grid: inner, step_hint_ms: step_ms, grouping: None, buckets: Buckets::Needed, ..scope };
+        let inner_scope = Scope {
+            grid: inner,
+            step_hint_ms: step_ms,
+            buckets: Buckets::Needed,
+            ..scope.inside(scope.func)
+        };
         let arg = self.vector(&s.expr, inner_scope)?;
         let arg = self.once(arg, inner_scope);
         let source = RangeSource::Subquery(Box::new(arg), step_ms);
@@ -674,32 +712,48 @@ impl<'q> Planner<'q> {
         Ok(Reference { at_ms, offset_ms })
     }
 
+    /// Adds the fetch of a selector, with what `details` knows of its use.
     fn fetch(
         &mut self,
         v: &VectorSelector,
-        min_ms: TimestampMs,
-        max_ms: TimestampMs,
-        range_ms: i64,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
         scope: Scope<'_>,
+        details: impl FnOnce(&mut Fetch),
     ) -> FetchId {
         let (grouping, by) = scope.grouping.map_or((Vec::new(), false), |(g, by)| (g.to_vec(), by));
-        self.add_fetch(Fetch {
+        let hints = SelectHints {
+            step_ms: scope.step_hint_ms,
+            func: scope.func.to_owned(),
+            grouping,
+            by,
+            ..SelectHints::default()
+        };
+        let mut fetch = Fetch {
             matchers: v.matchers.clone(),
             min_ms,
             max_ms,
-            hints: SelectHints {
-                step_ms: scope.step_hint_ms,
-                range_ms,
-                func: scope.func.to_owned(),
-                grouping,
-                by,
-            },
+            labels: WantedLabels::All,
+            hints,
             aggregate: Aggregate::for_function(scope.func),
             text: v.span.text(self.query).to_owned(),
-        })
+        };
+        details(&mut fetch);
+        self.add_fetch(fetch)
     }
 
-    /// Reads of the same data share one fetch, whatever surrounds them.
+    /// The labels that are looked at when `a` reduces series as they come.
+    fn labels_of(&self, a: &AggregateExpr, metric_name: bool) -> WantedLabels {
+        if self.options.type_and_unit_labels {
+            return WantedLabels::All;
+        }
+        let mut names = a.grouping.clone();
+        names.extend(metric_name.then(|| METRIC_NAME.to_owned()));
+        names.sort_unstable();
+        names.dedup();
+        WantedLabels::Only(names)
+    }
+
+    /// Reads of the same data share one fetch, whatever surrounds them. It serves all of them.
     fn add_fetch(&mut self, fetch: Fetch) -> FetchId {
         let same_matcher = |a: &Matcher, b: &Matcher| a.op == b.op && a.name == b.name && a.value == b.value;
         let same = |f: &Fetch| {
@@ -707,10 +761,13 @@ impl<'q> Planner<'q> {
                 && f.matchers.len() == fetch.matchers.len()
                 && f.matchers.iter().zip(&fetch.matchers).all(|(a, b)| same_matcher(a, b))
         };
-        let id = self.fetches.iter().position(same).unwrap_or_else(|| {
+        let Some(id) = self.fetches.iter().position(same) else {
             self.fetches.push(fetch);
-            self.fetches.len() - 1
-        });
+            return FetchId(self.fetches.len() - 1);
+        };
+        let shared = &mut self.fetches[id];
+        shared.labels = std::mem::take(&mut shared.labels).and(&fetch.labels);
+        shared.hints.newest_only &= fetch.hints.newest_only;
         FetchId(id)
     }
 }

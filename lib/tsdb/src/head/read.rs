@@ -1,7 +1,8 @@
 //! What a reader takes from a partition: the chunks of a series, copied or shared, in order of time.
 //!
-//! Full chunks share their file's memory; open chunks are copied into one buffer an answer; the raw tail travels as
-//! columns. A series with start timestamps is answered in columns, which can carry them.
+//! Full chunks share their file's memory; open chunks and raw tails are copied into one buffer an answer, encoded as one
+//! chunk. A series with start timestamps is answered in columns, which can carry them. Who looks at the newest sample
+//! only gets it alone where it is at hand.
 //!
 //! Invariant: the chunks hold every sample that was acknowledged before the call and whose window is not released.
 
@@ -15,11 +16,11 @@ use cairn_model::{AggrChunk, ChunkData, Encoding, TimestampMs, Value};
 use super::chunks::window_of;
 use super::pairs::PairId;
 use super::partition::Partition;
-use super::series::{Cold, HAS_EXTRA, Hot, NO_WINDOW, WindowNo};
+use super::series::{Cold, HAS_EXTRA, Hot, NO_WINDOW, TAIL, TenantNo, WindowNo};
 use super::side::Generations;
 use super::sorting::Picked;
 use super::starts::Starts;
-use crate::chunkenc::ChunkDecoder;
+use crate::chunkenc::{ChunkDecoder, XorAppender};
 
 /// Chunks of several series, with one buffer for what had to be copied.
 #[derive(Default)]
@@ -27,6 +28,8 @@ pub struct Gathered {
     pieces: Vec<Piece>,
     copied: Vec<u8>,
     ends: Vec<usize>,
+    /// A chunk under construction.
+    chunk: Vec<u8>,
 }
 
 struct Piece {
@@ -42,6 +45,16 @@ enum PieceData {
 }
 
 impl Gathered {
+    /// Room for `series` series with about so many bytes of chunks each.
+    pub fn with_room(series: usize, bytes: usize) -> Self {
+        Gathered {
+            pieces: Vec::with_capacity(series),
+            copied: Vec::with_capacity(series * bytes),
+            ends: Vec::with_capacity(series),
+            chunk: Vec::new(),
+        }
+    }
+
     /// Ends a series: what was gathered since the last end belongs to it.
     pub fn end_series(&mut self) {
         self.ends.push(self.pieces.len());
@@ -67,11 +80,34 @@ impl Gathered {
         let mut series = Vec::with_capacity(self.ends.len());
         for end in self.ends {
             let mut chunks: Vec<AggrChunk> = pieces.by_ref().take(end - begin).collect();
-            chunks.sort_by_key(AggrChunk::min_ms);
+            if !chunks.is_sorted_by_key(AggrChunk::min_ms) {
+                chunks.sort_by_key(AggrChunk::min_ms);
+            }
             series.push(chunks);
             begin = end;
         }
         series
+    }
+
+    /// Adds a chunk of float samples behind those of `before`, an open chunk with its encoder, which stays as it is.
+    fn encode(
+        &mut self,
+        before: Option<(XorAppender, &[u8])>,
+        (t_ms, values): (&[TimestampMs], &[f64]),
+        min_ms: TimestampMs,
+    ) {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.clear();
+        let mut appender = match before {
+            Some((appender, bytes)) => {
+                chunk.extend_from_slice(bytes);
+                appender
+            }
+            None => XorAppender::start(&mut chunk),
+        };
+        appender.append(&mut chunk, t_ms, values);
+        self.copy(Encoding::Xor, &chunk, (min_ms, appender.last_ms()));
+        self.chunk = chunk;
     }
 
     fn copy(&mut self, encoding: Encoding, bytes: &[u8], (min_ms, max_ms): (TimestampMs, TimestampMs)) {
@@ -126,6 +162,27 @@ impl Partition {
         out.pieces.len() > before
     }
 
+    /// Gathers the last sample of the range alone. Gives `false`, and nothing, when it is not in the tail or a series may
+    /// have a newer one elsewhere.
+    pub fn gather_newest(
+        &self,
+        slot: u32,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        out: &mut Gathered,
+    ) -> bool {
+        let Some(hot) = self.slab.hot(slot) else { return false };
+        if hot.window == NO_WINDOW || hot.flags & HAS_EXTRA != 0 {
+            return false;
+        }
+        let (t_ms, n) = tail_times(hot, self.start_ms(hot.window));
+        let Some(last) = (0..n).rev().find(|i| t_ms[*i] <= max_ms) else { return false };
+        if t_ms[last] < min_ms {
+            return false;
+        }
+        out.encode(None, (&t_ms[last..=last], &hot.tail_values[last..=last]), t_ms[last]);
+        true
+    }
+
     /// Whether a series has samples in chunks that overlap the range.
     pub fn has_data(&self, slot: u32, (min_ms, max_ms): (TimestampMs, TimestampMs)) -> bool {
         let Some((hot, cold)) = self.slab.get(slot) else { return false };
@@ -173,22 +230,18 @@ impl Partition {
             return;
         }
         let start_ms = self.start_ms(hot.window);
-        if hot.encoded > 0 {
-            let range = (start_ms + i64::from(cold.first_dt), cold.xor.last_ms());
-            if overlaps(range.0, range.1) {
-                out.copy(Encoding::Xor, self.chunks.open_bytes(cold), range);
+        let open = (start_ms + i64::from(cold.first_dt), cold.xor.last_ms());
+        let has_open = hot.encoded > 0 && overlaps(open.0, open.1);
+        let (t_ms, n) = tail_times(hot, start_ms);
+        if n == 0 || !overlaps(t_ms[0], t_ms[n - 1]) {
+            if has_open {
+                out.copy(Encoding::Xor, self.chunks.open_bytes(cold), open);
             }
+            return;
         }
-        let n = usize::from(hot.tail_len);
-        if n > 0 {
-            let t_ms: Vec<_> = hot.tail_dt[..n].iter().map(|dt| start_ms + i64::from(*dt)).collect();
-            let (min_ms, max_ms) = (t_ms[0], t_ms[n - 1]);
-            if overlaps(min_ms, max_ms) {
-                let values = ColumnValues::Floats(hot.tail_values[..n].to_vec());
-                let data = PieceData::Columns(Columns { t_ms, values, start_ms: Vec::new() });
-                out.pieces.push(Piece { min_ms, max_ms, data });
-            }
-        }
+        let (before, min_ms) = if has_open { (Some(cold), open.0) } else { (None, t_ms[0]) };
+        let before = before.map(|cold| (cold.xor, self.chunks.open_bytes(cold)));
+        out.encode(before, (&t_ms[..n], &hot.tail_values[..n]), min_ms);
     }
 
     fn gather_full(&self, cold: &Cold, range: (TimestampMs, TimestampMs), out: &mut Gathered) {
@@ -270,6 +323,11 @@ impl Gathered {
     }
 }
 
+/// Times of the raw tail, and how many there are.
+fn tail_times(hot: &Hot, start_ms: TimestampMs) -> ([TimestampMs; TAIL], usize) {
+    (hot.tail_dt.map(|dt| start_ms + i64::from(dt)), usize::from(hot.tail_len))
+}
+
 fn decoded(encoding: Encoding, bytes: &[u8]) -> Columns {
     columns_of(ChunkDecoder::new(encoding, bytes).map_while(Result::ok).map(|s| (s.t_ms, s.value)))
 }
@@ -297,12 +355,22 @@ impl Partition {
         any
     }
 
-    /// Copies a series' labels for [`super::sorting`].
-    pub fn pick(&self, slot: u32, picked: &mut Picked) {
-        let (text, pairs) = (picked.text.len(), picked.pairs.len());
-        self.write_labels(slot, &mut picked.text);
-        picked.pairs.extend_from_slice(self.pairs_of(slot));
-        picked.series.push((slot, text..picked.text.len(), pairs..picked.pairs.len()));
+    /// Takes the series among `slots`, of tenant `number`, that have samples in the range, with labels or without.
+    pub fn pick(
+        &self,
+        number: TenantNo,
+        slots: &[u32],
+        range: (TimestampMs, TimestampMs),
+        labelled: bool,
+        picked: &mut Picked,
+    ) {
+        let Some(index) = self.tenant(number) else { return };
+        for &slot in slots.iter().filter(|slot| self.has_data(**slot, range)) {
+            match labelled {
+                true => picked.add(slot, self.pairs_of(slot), &index.pairs),
+                false => picked.add_unlabelled(slot),
+            }
+        }
     }
 
     /// Changes whenever pair numbers may have got another meaning.

@@ -1,28 +1,93 @@
-//! Putting selected series in order of their answered labels without comparing text series by series.
+//! Putting selected series in order of their answered labels, and making those labels, without comparing or copying
+//! text series by series.
 //!
-//! Series of one tenant share their label pairs: the distinct pairs are sorted once, each series becomes a short
-//! list of ranks, and eight ranks at a time are compared as one number. External labels take part as pairs of every
-//! series, since they may stand between its own and so change the order.
+//! Series of one tenant share their labels: the distinct ones are copied and sorted once, each series becomes a short
+//! list of ranks, several ranks at a time are compared as one number, and the answered labels are the texts of the
+//! ranks one after the other. External labels take part as labels of every series, since they may stand between its
+//! own and so change the order. Labels that nobody looks at have a rank and no text.
 //!
-//! Invariant: the order is that of the merged labels, see [`ExternalLabels::merge`].
+//! Invariant: the order is that of all merged labels, see [`ExternalLabels::merge`].
 
 use std::ops::Range;
 
 use cairn_model::Labels;
 use cairn_model::external::ExternalLabels;
-use cairn_model::labels::LabelsRef;
+use cairn_model::labels::{LabelsRef, write_label};
+use cairn_model::storage::WantedLabels;
+use hashbrown::{HashMap, HashSet};
 
-use super::pairs::PairId;
+use super::pairs::{PairId, Pairs};
 
-/// Series of one tenant and partition, copied under its lock.
+/// Series of one tenant and partition, copied under its lock. Labels that several series have are copied once.
 #[derive(Default)]
 pub struct Picked {
-    /// Canonical labels, series after series.
-    pub text: Vec<u8>,
-    /// Pair numbers, series after series.
-    pub pairs: Vec<PairId>,
-    /// Slot, range of the text, range of the pairs.
-    pub series: Vec<(u32, Range<usize>, Range<usize>)>,
+    /// The distinct labels in canonical form, one after the other.
+    text: Vec<u8>,
+    /// Where each of them is.
+    labels: Vec<Range<u32>>,
+    /// Their numbers in `labels`, by pair.
+    known: HashMap<PairId, u32>,
+    /// Labels of the series, as numbers in `labels`, series after series.
+    lists: Vec<u32>,
+    /// Slot, and where its labels end in `lists`.
+    series: Vec<(u32, u32)>,
+    /// Pairs of the series before.
+    before: Vec<PairId>,
+}
+
+impl Picked {
+    /// Adds the series at `slot` without labels, for an answer that has none.
+    pub fn add_unlabelled(&mut self, slot: u32) {
+        self.series.push((slot, 0));
+    }
+
+    /// Adds the series at `slot`, whose labels are `own`, pairs of `pairs` in order of their names.
+    pub fn add(&mut self, slot: u32, own: &[PairId], pairs: &Pairs) {
+        let before_begin = self.lists.len() - self.before.len();
+        for (i, &pair) in own.iter().enumerate() {
+            // Neighbours have most labels in common.
+            let number = match self.before.get(i) {
+                Some(same) if *same == pair => self.lists[before_begin + i],
+                _ => self.number_of(pair, pairs),
+            };
+            self.lists.push(number);
+        }
+        self.before.clear();
+        self.before.extend_from_slice(own);
+        self.series.push((slot, self.lists.len() as u32));
+    }
+
+    fn number_of(&mut self, pair: PairId, pairs: &Pairs) -> u32 {
+        if let Some(number) = self.known.get(&pair) {
+            return *number;
+        }
+        let (name, value) = pairs.text(pair);
+        let begin = self.text.len() as u32;
+        write_label(&mut self.text, name, value);
+        let number = self.labels.len() as u32;
+        self.labels.push(begin..self.text.len() as u32);
+        self.known.insert(pair, number);
+        number
+    }
+
+    /// The distinct labels with their numbers.
+    fn labels(&self) -> impl Iterator<Item = (&str, &str, &[u8])> {
+        self.labels.iter().map(|range| {
+            let text = &self.text[range.start as usize..range.end as usize];
+            let (name, value) = LabelsRef::from_canonical(text).iter().next().expect("a label was written");
+            (name, value, text)
+        })
+    }
+
+    /// Slot and label numbers of each series.
+    fn series(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        let mut begin = 0;
+        self.series.iter().map(move |(slot, end)| {
+            let list = &self.lists[begin..*end as usize];
+            begin = *end as usize;
+            (*slot, list)
+        })
+    }
 }
 
 /// A series with its answered labels.
@@ -33,123 +98,144 @@ pub struct Selected {
     pub partition: u8,
     /// Its slot.
     pub slot: u32,
+    /// External labels made it the same as the one before.
+    pub repeats: bool,
 }
 
-/// Ranks in a key.
-const KEY_RANKS: usize = 8;
-
-/// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels.
-///
-/// `stable` says that pair numbers had one meaning while the series were picked; else labels are compared as text.
-pub fn sort_into(picked: &[Picked], external: &ExternalLabels, stable: bool, out: &mut Vec<Selected>) {
-    let start = out.len();
-    let mut buffer = Vec::new();
-    let mut select = |partition: usize, at: usize| {
-        let (slot, text, _) = &picked[partition].series[at];
-        let own = LabelsRef::from_canonical(&picked[partition].text[text.clone()]);
-        Selected { labels: external.merge_with(own, &mut buffer), partition: partition as u8, slot: *slot }
-    };
-    out.reserve(picked.iter().map(|p| p.series.len()).sum());
-    let ranks = if stable { Ranks::of(picked, external) } else { None };
-    let Some(ranks) = ranks else {
-        for (partition, p) in picked.iter().enumerate() {
-            out.extend((0..p.series.len()).map(|at| select(partition, at)));
-        }
-        out[start..].sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        return;
-    };
-    let mut keyed: Vec<Key> = Vec::with_capacity(out.capacity() - start);
-    let (mut tails, mut list) = (Vec::new(), Vec::new());
+/// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels; of those they have
+/// what is `wanted`.
+pub fn sort_into(
+    picked: &[Picked],
+    external: &ExternalLabels,
+    wanted: &WantedLabels,
+    out: &mut Vec<Selected>,
+) {
+    let ranks = Ranks::of(picked, external, wanted);
+    let (bits, per_key) = ranks.key_layout();
+    let count = picked.iter().map(|p| p.series.len()).sum();
+    let mut keyed: Vec<Key> = Vec::with_capacity(count);
+    let (mut lists, mut list): (Vec<u32>, Vec<u32>) = (Vec::with_capacity(count * 8), Vec::new());
     for (partition, p) in picked.iter().enumerate() {
-        for (at, (_, _, pairs)) in p.series.iter().enumerate() {
-            ranks.list(partition, &p.pairs[pairs.clone()], &mut list);
+        for (slot, own) in p.series() {
+            ranks.list(partition, own, &mut list);
             let rank = |i: usize| u128::from(list.get(i).copied().unwrap_or(0));
-            let head = (0..KEY_RANKS).fold(0, |key, i| key << 16 | rank(i));
-            let tail = list.get(KEY_RANKS..).unwrap_or_default();
-            let begin = tails.len() as u32;
-            tails.extend_from_slice(tail);
-            keyed.push(Key {
-                head,
-                tail: begin..tails.len() as u32,
-                partition: partition as u32,
-                at: at as u32,
-            });
+            let head = (0..per_key).fold(0, |key, i| key << bits | rank(i));
+            let begin = lists.len() as u32;
+            lists.extend_from_slice(&list);
+            keyed.push(Key { head, list: begin..lists.len() as u32, partition: partition as u8, slot });
         }
     }
-    let tail = |k: &Key| &tails[k.tail.start as usize..k.tail.end as usize];
+    let list = |k: &Key| &lists[k.list.start as usize..k.list.end as usize];
+    let tail = |k: &Key| list(k).get(per_key..).unwrap_or_default();
     keyed.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| tail(a).cmp(tail(b))));
-    out.extend(keyed.iter().map(|k| select(k.partition as usize, k.at as usize)));
-    debug_assert!(out[start..].is_sorted_by(|a, b| a.labels <= b.labels));
+    out.reserve(keyed.len());
+    let mut texts = Texts { ranks: &ranks, buffer: Vec::new(), made: HashSet::new() };
+    let is_few = *wanted != WantedLabels::All;
+    for (i, k) in keyed.iter().enumerate() {
+        let before = i.checked_sub(1).filter(|_| ranks.replaces).map(|b| list(&keyed[b]));
+        let labels = if is_few { texts.shared(list(k)) } else { texts.labels(list(k)) };
+        let repeats = before == Some(list(k));
+        out.push(Selected { labels, partition: k.partition, slot: k.slot, repeats });
+    }
 }
 
 /// A series by its ranks.
 struct Key {
     /// The first ranks.
     head: u128,
-    /// Where the others are.
-    tail: Range<u32>,
-    partition: u32,
-    at: u32,
+    /// Where all of them are.
+    list: Range<u32>,
+    partition: u8,
+    slot: u32,
+}
+
+/// Makes label sets of ranks.
+struct Texts<'a> {
+    ranks: &'a Ranks<'a>,
+    buffer: Vec<u8>,
+    /// Sets that were made, where many series have the same.
+    made: HashSet<Labels>,
+}
+
+impl Texts<'_> {
+    fn write(&mut self, list: &[u32]) {
+        self.buffer.clear();
+        for rank in list {
+            self.buffer.extend_from_slice(self.ranks.texts[*rank as usize]);
+        }
+    }
+
+    fn labels(&mut self, list: &[u32]) -> Labels {
+        self.write(list);
+        LabelsRef::from_canonical(&self.buffer).to_labels()
+    }
+
+    fn shared(&mut self, list: &[u32]) -> Labels {
+        self.write(list);
+        if let Some(labels) = self.made.get(&self.buffer[..]) {
+            return labels.clone();
+        }
+        let labels = LabelsRef::from_canonical(&self.buffer).to_labels();
+        self.made.insert(labels.clone());
+        labels
+    }
 }
 
 /// Ranks of the distinct labels among picked and external ones, from 1.
-struct Ranks {
-    /// By partition and pair number; 0 for a pair that an external label replaces.
-    own: Vec<Vec<u16>>,
-    external: Vec<u16>,
+struct Ranks<'a> {
+    /// By partition and number of a label there; 0 for one that an external label replaces.
+    own: Vec<Vec<u32>>,
+    external: Vec<u32>,
+    /// By rank; empty for a label that is not wanted.
+    texts: Vec<&'a [u8]>,
+    /// Whether any is 0 in `own`.
+    replaces: bool,
 }
 
-impl Ranks {
-    /// `None` when there are more distinct pairs than a rank can number.
-    fn of(picked: &[Picked], external: &ExternalLabels) -> Option<Ranks> {
-        let mut own: Vec<Vec<u16>> = Vec::with_capacity(picked.len());
-        // Name, value, and whose it is: an external label's, or a pair of a partition.
-        type Distinct<'a> = (&'a str, &'a str, Option<(usize, PairId)>);
-        let mut distinct: Vec<Distinct<'_>> = Vec::new();
+impl<'a> Ranks<'a> {
+    fn of(picked: &'a [Picked], external: &'a ExternalLabels, wanted: &WantedLabels) -> Ranks<'a> {
+        let mut own: Vec<Vec<u32>> = Vec::with_capacity(picked.len());
+        // Name, value, text, and whose it is: an external label's, or a label of a partition.
+        type Distinct<'a> = (&'a str, &'a str, &'a [u8], Option<(usize, usize)>);
+        let mut distinct: Vec<Distinct<'a>> = Vec::new();
         for (partition, p) in picked.iter().enumerate() {
-            let mut seen = vec![0u16; p.pairs.iter().max().map_or(0, |m| *m as usize + 1)];
-            for (_, text, pairs) in &p.series {
-                let pairs = &p.pairs[pairs.clone()];
-                if pairs.iter().all(|pair| seen[*pair as usize] != 0) {
-                    continue;
-                }
-                let labels = LabelsRef::from_canonical(&p.text[text.clone()]);
-                for ((name, value), &pair) in labels.iter().zip(pairs) {
-                    if seen[pair as usize] == 0 {
-                        seen[pair as usize] = 1;
-                        distinct.push((name, value, Some((partition, pair))));
-                    }
-                }
-            }
-            own.push(seen);
+            let labels = p.labels().enumerate();
+            distinct.extend(labels.map(|(i, (name, value, text))| (name, value, text, Some((partition, i)))));
+            own.push(vec![0; p.labels.len()]);
         }
         let external = external.labels();
-        distinct.extend(external.iter().map(|(name, value)| (name, value, None)));
-        if distinct.len() >= usize::from(u16::MAX) {
-            return None;
-        }
+        distinct.extend(external.pieces().map(|(name, value, text)| (name, value, text, None)));
         distinct.sort_unstable_by_key(|d| (d.0, d.1));
-        let (mut of_external, mut rank, mut previous) = (Vec::new(), 0u16, None);
-        for (name, value, pair) in distinct {
+        let (mut of_external, mut texts): (Vec<u32>, Vec<&[u8]>) = (Vec::new(), vec![&[]]);
+        let (mut previous, mut replaces) = (None, false);
+        for (name, value, text, whose) in distinct {
             if previous != Some((name, value)) {
-                rank += 1; // partitions number one label differently, but rank it alike
+                // Partitions number one label differently, but rank it alike.
+                texts.push(if wanted.has(name) { text } else { &[] });
                 previous = Some((name, value));
             }
-            match pair {
-                Some((partition, pair)) if external.get(name).is_some() => own[partition][pair as usize] = 0,
-                Some((partition, pair)) => own[partition][pair as usize] = rank,
+            let rank = texts.len() as u32 - 1;
+            match whose {
+                Some(_) if external.get(name).is_some() => replaces = true,
+                Some((partition, label)) => own[partition][label] = rank,
                 None => of_external.push(rank),
             }
         }
-        Some(Ranks { own, external: of_external })
+        Ranks { own, external: of_external, texts, replaces }
+    }
+
+    /// Bits of a rank in a key, and how many ranks it holds.
+    fn key_layout(&self) -> (u32, usize) {
+        let bits = if self.texts.len() <= usize::from(u16::MAX) { u16::BITS } else { u32::BITS };
+        (bits, (u128::BITS / bits) as usize)
     }
 
     /// The ranks of a series' merged labels, in order.
-    fn list(&self, partition: usize, pairs: &[PairId], list: &mut Vec<u16>) {
+    fn list(&self, partition: usize, own: &[u32], list: &mut Vec<u32>) {
         list.clear();
         let mut external = self.external.iter().copied().peekable();
-        for pair in pairs {
-            let rank = self.own[partition][*pair as usize];
+        for label in own {
+            let rank = self.own[partition][*label as usize];
             if rank == 0 {
                 continue;
             }
@@ -162,46 +248,18 @@ impl Ranks {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cairn_model::TenantId;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// Every other series in a partition of its own.
-    fn picked(sets: &[Labels]) -> Vec<Picked> {
-        let mut parts = vec![(Picked::default(), BTreeMap::new()), (Picked::default(), BTreeMap::new())];
-        for (slot, labels) in sets.iter().enumerate() {
-            let (p, numbers) = &mut parts[slot % 2];
-            let (text, pairs) = (p.text.len(), p.pairs.len());
-            p.text.extend_from_slice(labels.as_bytes());
-            for pair in labels.iter() {
-                let next = numbers.len() as PairId;
-                p.pairs.push(*numbers.entry((pair.0.to_owned(), pair.1.to_owned())).or_insert(next));
-            }
-            p.series.push((slot as u32, text..p.text.len(), pairs..p.pairs.len()));
-        }
-        parts.into_iter().map(|p| p.0).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn ranks_order_as_text_does(
-            sets in prop::collection::btree_set(prop::collection::btree_map("[a-e]|u|tenant_id", "[xyz]{1,2}", 0..12), 0..30),
-            external in prop::collection::btree_map("[ct]|zz", "[xyz]", 0..3),
-        ) {
-            let external = ExternalLabels::for_tenant(&TenantId::new("t").unwrap(), &Labels::from_pairs(&external).unwrap());
-            let sets: Vec<Labels> = sets.iter().map(|s| Labels::from_pairs(s).unwrap()).collect();
-            // Sets that merge into the same labels have no order.
-            let mut merged: Vec<Labels> = sets.iter().map(|s| external.merge(s.as_ref())).collect();
-            merged.sort();
-            prop_assume!(merged.windows(2).all(|w| w[0] != w[1]));
-            for stable in [true, false] {
-                let mut out = Vec::new();
-                sort_into(&picked(&sets), &external, stable, &mut out);
-                prop_assert_eq!(out.iter().map(|s| s.labels.clone()).collect::<Vec<_>>(), merged.clone());
-            }
-        }
+/// Appends series that are answered without any label, in no order.
+pub fn without_labels(picked: &[Picked], out: &mut Vec<Selected>) {
+    let labels = Labels::empty();
+    for (partition, p) in picked.iter().enumerate() {
+        out.extend(p.series.iter().map(|(slot, _)| Selected {
+            labels: labels.clone(),
+            partition: partition as u8,
+            slot: *slot,
+            repeats: false,
+        }));
     }
 }
+
+#[cfg(test)]
+mod tests;

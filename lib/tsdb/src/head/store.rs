@@ -13,16 +13,18 @@ use async_trait::async_trait;
 use cairn_model::exemplar::Exemplar;
 use cairn_model::metadata::Metadata;
 use cairn_model::storage::{
-    LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
+    LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo, WantedLabels,
 };
 use cairn_model::tenant::TenantScope;
-use cairn_model::{Labels, Matcher, TimestampMs};
+use cairn_model::{AggrChunk, Labels, Matcher, TimestampMs};
 use cairn_runtime::CpuPool;
 use futures::StreamExt;
+use parking_lot::RwLock;
 
+use super::partition::Partition;
 use super::read::Gathered;
 use super::select::select;
-use super::sorting::{Picked, Selected, sort_into};
+use super::sorting::{Picked, Selected, sort_into, without_labels};
 use super::state::Head;
 use super::tenant::Tenant;
 
@@ -30,6 +32,20 @@ use super::tenant::Tenant;
 const BATCH_SERIES: usize = 1024;
 /// Series that are looked at under one lock.
 const SLICE_SERIES: usize = 256;
+
+/// What a chunk of one sample takes: count, time and value.
+const SAMPLE_BYTES: usize = 20;
+/// About what an open chunk with its tail takes. Judgement: half of a full one on the generator's load.
+const OPEN_CHUNK_BYTES: usize = 192;
+
+/// What is gathered of the series of an answer.
+#[derive(Clone, Copy)]
+enum Chunks {
+    /// Labels are all that is asked for.
+    None,
+    /// Samples of this range, perhaps only the last of each series.
+    Of { range: (TimestampMs, TimestampMs), newest_only: bool },
+}
 
 /// Reads the head.
 #[derive(Clone)]
@@ -63,54 +79,99 @@ impl HeadStore {
         done.map_err(|e| StoreError::Read { object: "head".to_owned(), reason: e.to_string() })
     }
 
-    fn select(
-        &self,
-        scope: &TenantScope,
-        matchers: &[Matcher],
-        range: (TimestampMs, TimestampMs),
-    ) -> Vec<Selected> {
-        let (mut selected, mut tenants) = (Vec::new(), 0);
-        for tenant in self.head.tenants.in_scope(scope) {
-            let Some(rest) = tenant.external.narrow(matchers) else { continue };
-            let (mut all, mut stable) = (Vec::with_capacity(self.head.partitions.len()), true);
-            for partition in &self.head.partitions {
-                let (slots, sweeps) = {
-                    let partition = partition.read();
-                    let slots = partition.tenant(tenant.number).map(|t| select(t, &rest)).unwrap_or_default();
-                    (slots, partition.sweeps())
-                };
-                let mut picked = Picked::default();
-                for slice in slots.chunks(SLICE_SERIES) {
-                    let partition = partition.read();
-                    stable &= partition.sweeps() == sweeps;
-                    for &slot in slice.iter().filter(|slot| partition.has_data(**slot, range)) {
-                        partition.pick(slot, &mut picked);
-                    }
-                }
-                all.push(picked);
+    /// The series of a request, in the order in which they are answered.
+    fn select(&self, request: &SeriesRequest) -> Vec<Selected> {
+        let tenants = self.head.tenants.in_scope(&request.tenants);
+        // Tenants are merged by all labels.
+        let wanted = if tenants.len() == 1 { &request.labels } else { &WantedLabels::All };
+        let mut selected = Vec::new();
+        let mut runs = 0;
+        for tenant in &tenants {
+            let Some(rest) = tenant.external.narrow(&request.matchers) else { continue };
+            // Where external labels make series alike, labels tell which.
+            let labelled = !wanted.is_none() || self.has_replaced(tenant);
+            let pick = |partition| self.pick(partition, tenant, &rest, request, labelled);
+            let picked: Vec<Picked> = self.head.partitions.iter().map(pick).collect();
+            runs += 1;
+            match labelled {
+                true => sort_into(&picked, &tenant.external, wanted, &mut selected),
+                false => without_labels(&picked, &mut selected),
             }
-            tenants += 1;
-            sort_into(&all, &tenant.external, stable, &mut selected);
         }
-        if tenants > 1 {
+        if runs > 1 {
             selected.sort_by(|a, b| a.labels.cmp(&b.labels)); // merges the sorted runs of tenants
         }
         selected
     }
 
-    fn answer(
-        &self,
-        batch: Vec<Selected>,
-        range: (TimestampMs, TimestampMs),
-        skip_chunks: bool,
-    ) -> Vec<Series> {
-        if !skip_chunks {
-            return self.gather(batch, range);
-        }
-        batch.into_iter().map(|s| Series { labels: s.labels, chunks: Vec::new() }).collect()
+    /// Whether series have labels of their own that external labels replace.
+    fn has_replaced(&self, tenant: &Tenant) -> bool {
+        let has = |partition: &RwLock<Partition>| {
+            let partition = partition.read();
+            let pairs = partition.tenant(tenant.number).map(|index| &index.pairs);
+            let mut names = tenant.external.labels().iter().map(|(name, _)| name);
+            pairs.is_some_and(|pairs| names.any(|name| !pairs.of_name(name).is_empty()))
+        };
+        self.head.partitions.iter().any(has)
     }
 
-    fn gather(&self, batch: Vec<Selected>, range: (TimestampMs, TimestampMs)) -> Vec<Series> {
+    /// The series of one partition, slice by slice.
+    fn pick(
+        &self,
+        partition: &RwLock<Partition>,
+        tenant: &Tenant,
+        matchers: &[Matcher],
+        request: &SeriesRequest,
+        labelled: bool,
+    ) -> Picked {
+        let range = (request.min_ms, request.max_ms);
+        let (slots, sweeps) = {
+            let partition = partition.read();
+            let slots = partition.tenant(tenant.number).map(|index| select(index, matchers));
+            (slots.unwrap_or_default(), partition.sweeps())
+        };
+        let mut picked = Picked::default();
+        for slice in slots.chunks(SLICE_SERIES) {
+            let partition = partition.read();
+            if partition.sweeps() != sweeps {
+                // Pair numbers may have got another meaning: all anew, this time under one lock.
+                picked = Picked::default();
+                partition.pick(tenant.number, &slots, range, labelled, &mut picked);
+                break;
+            }
+            partition.pick(tenant.number, slice, range, labelled, &mut picked);
+        }
+        picked
+    }
+
+    fn answer(&self, batch: Vec<Selected>, what: Chunks) -> Vec<Series> {
+        let chunks = match what {
+            Chunks::None => batch.iter().map(|_| Vec::new()).collect(),
+            Chunks::Of { range, newest_only } => self.gather(&batch, range, newest_only),
+        };
+        let mut series: Vec<Series> = Vec::with_capacity(batch.len());
+        for (s, chunks) in batch.into_iter().zip(chunks) {
+            match series.last_mut() {
+                Some(same) if s.repeats => {
+                    same.chunks.extend(chunks);
+                    same.chunks.sort_by_key(AggrChunk::min_ms);
+                }
+                _ => series.push(Series { labels: s.labels, chunks }),
+            }
+        }
+        if !matches!(what, Chunks::None) {
+            // A series without chunks was released while the read went on, and then its block answers.
+            series.retain(|s| !s.chunks.is_empty());
+        }
+        series
+    }
+
+    fn gather(
+        &self,
+        batch: &[Selected],
+        range: (TimestampMs, TimestampMs),
+        newest_only: bool,
+    ) -> Vec<Vec<AggrChunk>> {
         let mut by_partition: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
         for (i, s) in batch.iter().enumerate() {
             by_partition.entry(s.partition).or_default().push(i);
@@ -118,11 +179,15 @@ impl HeadStore {
         let mut chunks: Vec<Vec<_>> = batch.iter().map(|_| Vec::new()).collect();
         for (index, of_partition) in by_partition {
             for slice in of_partition.chunks(SLICE_SERIES) {
-                let mut gathered = Gathered::default();
+                let bytes = if newest_only { SAMPLE_BYTES } else { OPEN_CHUNK_BYTES };
+                let mut gathered = Gathered::with_room(slice.len(), bytes);
                 {
                     let partition = self.head.partitions[usize::from(index)].read();
                     for &i in slice {
-                        partition.gather(batch[i].slot, range, &mut gathered);
+                        let slot = batch[i].slot;
+                        if !(newest_only && partition.gather_newest(slot, range, &mut gathered)) {
+                            partition.gather(slot, range, &mut gathered);
+                        }
                         gathered.end_series();
                     }
                 }
@@ -131,9 +196,7 @@ impl HeadStore {
                 }
             }
         }
-        let all = batch.into_iter().zip(chunks);
-        // A series without chunks was released while the read went on, and then its block answers.
-        all.filter(|(_, c)| !c.is_empty()).map(|(s, chunks)| Series { labels: s.labels, chunks }).collect()
+        chunks
     }
 
     fn each_tenant(&self, scope: &TenantScope, mut visit: impl FnMut(&Tenant)) {
@@ -226,6 +289,16 @@ impl HeadStore {
     }
 }
 
+/// Takes the first series; those that repeat one stay with it.
+fn next_batch(selected: &mut Vec<Selected>) -> Vec<Selected> {
+    let mut end = BATCH_SERIES.min(selected.len());
+    while selected.get(end).is_some_and(|s| s.repeats) {
+        end += 1;
+    }
+    let rest = selected.split_off(end);
+    std::mem::replace(selected, rest)
+}
+
 fn limited(values: BTreeSet<String>, limit: usize) -> Names {
     let limit = if limit == 0 { usize::MAX } else { limit };
     let cut = values.len() > limit;
@@ -259,31 +332,36 @@ impl StoreApi for HeadStore {
         StoreInfo { name: "head".into(), min_ms, max_ms, label_sets }
     }
 
+    fn answers_few_labels(&self) -> bool {
+        true
+    }
+
     async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
         self.answers()?;
         // From here on nothing is released that the read has not seen, however long it waits for the pool.
         let reading = self.head.begin_read();
-        let (range, skip_chunks) = ((request.min_ms, request.max_ms), request.skip_chunks);
+        let what = match request.skip_chunks {
+            true => Chunks::None,
+            false => {
+                Chunks::Of { range: (request.min_ms, request.max_ms), newest_only: request.hints.newest_only }
+            }
+        };
         // The first batch comes with the selection: most answers are one batch.
         let first = self.compute(move |store| {
-            let mut selected = store.select(&request.tenants, &request.matchers, range);
+            let mut rest = store.select(&request);
             if request.limit > 0 {
-                selected.truncate(request.limit);
+                rest.truncate(request.limit);
             }
-            let rest = selected.split_off(BATCH_SERIES.min(selected.len()));
-            (store.answer(selected, range, skip_chunks), rest)
+            let first = next_batch(&mut rest);
+            (store.answer(first, what), rest)
         });
-        let (first, rest) = first.await?;
-        let mut rest = rest.into_iter();
-        let batches = std::iter::from_fn(move || {
-            let batch: Vec<Selected> = rest.by_ref().take(BATCH_SERIES).collect();
-            (!batch.is_empty()).then_some(batch)
-        });
+        let (first, mut rest) = first.await?;
+        let batches = std::iter::from_fn(move || (!rest.is_empty()).then(|| next_batch(&mut rest)));
         let (store, at_once) = (self.clone(), self.cpu.parallelism());
         let answer = move |batch: Vec<Selected>| {
             let (store, reading) = (store.clone(), reading.clone());
             async move {
-                let series = store.compute(move |store| store.answer(batch, range, skip_chunks)).await;
+                let series = store.compute(move |store| store.answer(batch, what)).await;
                 drop(reading);
                 series
             }

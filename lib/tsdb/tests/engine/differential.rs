@@ -16,6 +16,7 @@ use cairn_runtime::{MemDisk, Rng};
 use cairn_tsdb::{Db, DbOptions};
 
 use crate::model::{Expected, Model};
+use crate::parts::assert_parts_of_the_whole;
 use crate::support::*;
 use crate::values::random_value;
 
@@ -162,6 +163,7 @@ impl Run {
 
     async fn check(&self, when: &str) {
         let when = format!("{when}, seed {}", self.seed);
+        assert_parts_of_the_whole(&*self.db.head_store(), self.now_ms, &when).await;
         let contents = read_all(&self.db).await;
         assert_same(&contents, &self.model.contents, &when);
         // Blocks keep no start timestamps; the head does.

@@ -6,6 +6,7 @@ mod doubt;
 mod early;
 mod faults;
 mod model;
+mod parts;
 mod seal;
 mod snapshot;
 mod support;

@@ -109,7 +109,8 @@ pub async fn read_store(store: &dyn StoreApi, request: SeriesRequest, contents: 
     }
 }
 
-fn decode(data: &ChunkData) -> Vec<Sample> {
+/// The samples of a chunk.
+pub fn decode(data: &ChunkData) -> Vec<Sample> {
     match data {
         ChunkData::Encoded(encoding, bytes) => {
             ChunkDecoder::new(*encoding, bytes).collect::<Result<_, _>>().expect("a sound chunk")
