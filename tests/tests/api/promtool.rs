@@ -1,7 +1,9 @@
 //! `cairn tools query` and `cairn tools promql format` print what promtool prints, byte for byte.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -90,6 +92,73 @@ fn expressions_are_formatted_as_promtool_formats_them() -> Result<()> {
     ] {
         let theirs = run(&promtool, &["--experimental", "promql", "format", expr])?;
         assert_eq!(run(&cairn, &["tools", "promql", "format", expr])?, theirs, "{expr}");
+    }
+    // Both need to be told of what is experimental.
+    let (feature, expr) = ("--enable-feature=promql-experimental-functions", "mad_over_time( x[5m] )");
+    for flags in [&[][..], &[feature]] {
+        let theirs = run(&promtool, &[flags, &["--experimental", "promql", "format", expr]].concat())?;
+        let ours = run(&cairn, &[&["tools", "promql", "format"], flags, &[expr]].concat())?;
+        assert_eq!(ours, theirs, "{flags:?}");
+        assert_eq!(ours.success, !flags.is_empty());
+    }
+    Ok(())
+}
+
+/// Answers one request with a scalar; gives the lines of its head, names in lower case, sorted.
+fn answer_one(listener: &TcpListener) -> Result<Vec<String>> {
+    let (mut stream, _) = listener.accept()?;
+    let mut lines = Vec::new();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(match line.split_once(": ") {
+                Some((name, value)) => format!("{}: {value}", name.to_lowercase()),
+                None => line.to_owned(),
+            }),
+        }
+    }
+    let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}"#;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    write!(stream, "{head}\r\nConnection: close\r\n\r\n{body}")?;
+    lines.sort();
+    Ok(lines)
+}
+
+#[test]
+fn an_http_config_makes_the_requests_of_promtool() -> Result<()> {
+    let Some(promtool) = peer("api promtool http config", "prometheus/promtool") else { return Ok(()) };
+    let cairn = built("cairn")?;
+    let dir = tempfile::tempdir()?;
+    std::fs::write(dir.path().join("secret"), "s3cret\n")?;
+    let config = dir.path().join("http.yml");
+    let flag = format!("--http.config.file={}", config.display());
+    for yaml in [
+        "basic_auth: {username: me, password_file: secret}",
+        "authorization: {type: Token, credentials: t}",
+        "bearer_token_file: secret\nhttp_headers: {X-Scope-OrgID: {values: [team-a]}}",
+    ] {
+        std::fs::write(&config, yaml)?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let server = format!("http://{}", listener.local_addr()?);
+        let sent = |binary: &Path, args: Vec<&str>| -> Result<Vec<String>> {
+            let mut child = Command::new(binary).args(args).stdout(Stdio::piped()).spawn()?;
+            let lines = answer_one(&listener)?;
+            assert!(child.wait()?.success());
+            let told = |l: &String| l.starts_with("authorization: ") || l.starts_with("x-scope-orgid: ");
+            Ok(lines.into_iter().filter(told).collect())
+        };
+        let theirs = sent(&promtool, vec!["query", &flag, "instant", &server, "1"])?;
+        let ours = sent(&cairn, vec!["tools", "query", "instant", &flag, &server, "1"])?;
+        assert!(!theirs.is_empty() && ours == theirs, "{yaml}: {ours:?}, promtool {theirs:?}");
+    }
+    for (yaml, server) in [("basic_auht: {}", "http://x"), ("bearer_token: t", "http://me@x")] {
+        std::fs::write(&config, yaml)?;
+        let theirs = run(&promtool, &["query", &flag, "instant", server, "1"])?;
+        let ours = run(&cairn, &["tools", "query", "instant", &flag, server, "1"])?;
+        assert!(!theirs.success && !ours.success, "{yaml}: {ours:?}, promtool {theirs:?}");
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use super::http_config::HttpConfig;
 
 /// Longest wait for an answer. promtool's.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -66,15 +68,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// The API at `server`, which is http where it names no scheme.
+    /// The API at `server`, which is http where it names no scheme. `headers` win over those of `config`.
     ///
     /// # Errors
-    /// When a header cannot be sent.
-    pub fn new(server: &str, headers: &[String]) -> Result<Self> {
+    /// When a header cannot be sent, or the connection not be made as `config` wants it.
+    pub fn new(server: &str, headers: &[String], config: &HttpConfig) -> Result<Self> {
         let scheme = if server.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", server.trim_end_matches('/'));
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Client { http, base, headers: headers.iter().map(|h| header(h)).collect::<Result<_>>()? })
+        let has_user = base.parse::<reqwest::Url>().is_ok_and(|url| !url.username().is_empty());
+        ensure!(
+            !(has_user && config.has_credentials()),
+            "cannot use a user name in the server's URL and credentials of --http.config.file at the same time"
+        );
+        let http = config.connect_as(reqwest::Client::builder().timeout(TIMEOUT))?.build()?;
+        let mut all = config.headers()?;
+        for (name, value) in headers.iter().map(|h| header(h)).collect::<Result<Vec<_>>>()? {
+            all.insert(name, value);
+        }
+        Ok(Client { http, base, headers: all })
     }
 
     /// POST of a form.

@@ -1,14 +1,16 @@
 //! `cairn tools query …`: questions to a running server over its HTTP API, with promtool's words and output.
 //!
-//! Any server with Prometheus' API will do. [`client`] sends a request and reads the envelope, [`value`] is a result,
-//! [`text`] and [`json`] print it. Warnings go to stderr.
+//! Any server with Prometheus' API will do. [`client`] sends a request, as [`http_config`] says, and reads the envelope,
+//! [`value`] is a result, [`text`] and [`json`] print it. Warnings go to stderr.
 
 mod client;
+mod http_config;
 mod json;
 mod text;
 mod value;
 
 use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use cairn_query::api::parse_time;
@@ -18,6 +20,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Verdict;
 use crate::config::GoDuration;
 use client::{Client, Refused, form};
+use http_config::HttpConfig;
 use value::{Metric, QueryData};
 
 /// Range of `range` without `--start`, and how many points it has without `--step`. promtool's.
@@ -48,6 +51,29 @@ pub struct Common {
     /// Header to send, NAME=VALUE. Repeatable; THANOS-TENANT names a tenant.
     #[arg(long = "header", value_name = "NAME=VALUE")]
     headers: Vec<String>,
+    /// How to connect: credentials, TLS, headers, in the YAML of Prometheus' http_config.
+    #[arg(long = "http.config.file", value_name = "FILE")]
+    http_config_file: Option<PathBuf>,
+    /// Server, http(s)://host:port/prefix.
+    server: String,
+}
+
+impl Common {
+    fn client(&self) -> Result<Client> {
+        let config = self.http_config_file.as_deref().map(HttpConfig::load).transpose()?;
+        Client::new(&self.server, &self.headers, &config.unwrap_or_default())
+    }
+}
+
+/// When listed things must have been there.
+#[derive(Debug, Args)]
+pub struct Within {
+    /// First time of interest. Default: ever.
+    #[arg(long)]
+    start: Option<String>,
+    /// Last time of interest. Default: ever.
+    #[arg(long)]
+    end: Option<String>,
 }
 
 /// How results are printed.
@@ -65,8 +91,6 @@ pub struct Instant {
     /// When to evaluate: RFC 3339 or Unix seconds. Default: now.
     #[arg(long)]
     time: Option<String>,
-    /// Server, http(s)://host:port/prefix.
-    server: String,
     /// The expression.
     expr: String,
 }
@@ -85,8 +109,6 @@ pub struct Range {
     /// Time between steps. Default: 250 of them.
     #[arg(long)]
     step: Option<GoDuration>,
-    /// Server, http(s)://host:port/prefix.
-    server: String,
     /// The expression.
     expr: String,
 }
@@ -99,14 +121,8 @@ pub struct Series {
     /// Series selector. Repeatable: any of them.
     #[arg(long = "match", required = true, value_name = "SELECTOR")]
     matches: Vec<String>,
-    /// First time of interest. Default: ever.
-    #[arg(long)]
-    start: Option<String>,
-    /// Last time of interest. Default: ever.
-    #[arg(long)]
-    end: Option<String>,
-    /// Server, http(s)://host:port/prefix.
-    server: String,
+    #[command(flatten)]
+    within: Within,
 }
 
 /// Flags of `labels`.
@@ -117,14 +133,8 @@ pub struct Labels {
     /// Series selector that narrows. Repeatable: any of them.
     #[arg(long = "match", value_name = "SELECTOR")]
     matches: Vec<String>,
-    /// First time of interest. Default: ever.
-    #[arg(long)]
-    start: Option<String>,
-    /// Last time of interest. Default: ever.
-    #[arg(long)]
-    end: Option<String>,
-    /// Server, http(s)://host:port/prefix.
-    server: String,
+    #[command(flatten)]
+    within: Within,
     /// The label.
     name: String,
 }
@@ -158,7 +168,7 @@ pub fn run(command: QueryCommand) -> Result<Verdict> {
 
 async fn instant(args: Instant, now_s: f64) -> Result<()> {
     let time = seconds(args.time.as_deref(), now_s, "evaluation")?;
-    let client = Client::new(&args.server, &args.common.headers)?;
+    let client = args.common.client()?;
     let parameters = form(&[("query", args.expr.as_str()), ("time", time.to_string().as_str())]);
     print_query(client.post("/api/v1/query", parameters).await?, args.common.format)
 }
@@ -173,7 +183,7 @@ async fn range(args: Range, now_s: f64) -> Result<()> {
         Some(step) => step.0.as_secs_f64(),
         None => ((end - start) / DEFAULT_POINTS).floor().max(1.0),
     };
-    let client = Client::new(&args.server, &args.common.headers)?;
+    let client = args.common.client()?;
     let times = [("start", start), ("end", end), ("step", step)].map(|(name, s)| (name, s.to_string()));
     let times = times.iter().map(|(name, s)| (*name, s.as_str()));
     let parameters = form(&times.chain([("query", args.expr.as_str())]).collect::<Vec<_>>());
@@ -181,8 +191,8 @@ async fn range(args: Range, now_s: f64) -> Result<()> {
 }
 
 async fn series(args: Series, now_s: f64) -> Result<()> {
-    let client = Client::new(&args.server, &args.common.headers)?;
-    let parameters = listed(&args.matches, args.start.as_deref(), args.end.as_deref(), now_s)?;
+    let client = args.common.client()?;
+    let parameters = args.within.parameters(&args.matches, now_s)?;
     let found: Vec<Metric> = client.post("/api/v1/series", parameters).await?;
     print(|out| match args.common.format {
         Format::Promql => found.iter().try_for_each(|metric| writeln!(out, "{}", text::label_set(metric))),
@@ -191,8 +201,8 @@ async fn series(args: Series, now_s: f64) -> Result<()> {
 }
 
 async fn labels(args: Labels, now_s: f64) -> Result<()> {
-    let client = Client::new(&args.server, &args.common.headers)?;
-    let parameters = listed(&args.matches, args.start.as_deref(), args.end.as_deref(), now_s)?;
+    let client = args.common.client()?;
+    let parameters = args.within.parameters(&args.matches, now_s)?;
     let found: Vec<String> = client.get_values(&args.name, parameters).await?;
     print(|out| match args.common.format {
         Format::Promql => found.iter().try_for_each(|value| writeln!(out, "{value}")),
@@ -213,12 +223,14 @@ fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()
     Ok(out.flush()?)
 }
 
-/// Parameters of a list.
-fn listed(matches: &[String], start: Option<&str>, end: Option<&str>, now_s: f64) -> Result<String> {
-    let start = seconds(start, now_s - EVER_S, "start")?.to_string();
-    let end = seconds(end, now_s + EVER_S, "end")?.to_string();
-    let selectors = matches.iter().map(|m| ("match[]", m.as_str()));
-    Ok(form(&selectors.chain([("start", start.as_str()), ("end", end.as_str())]).collect::<Vec<_>>()))
+impl Within {
+    /// Parameters of a list.
+    fn parameters(&self, matches: &[String], now_s: f64) -> Result<String> {
+        let start = seconds(self.start.as_deref(), now_s - EVER_S, "start")?.to_string();
+        let end = seconds(self.end.as_deref(), now_s + EVER_S, "end")?.to_string();
+        let selectors = matches.iter().map(|m| ("match[]", m.as_str()));
+        Ok(form(&selectors.chain([("start", start.as_str()), ("end", end.as_str())]).collect::<Vec<_>>()))
+    }
 }
 
 fn seconds(text: Option<&str>, default_s: f64, which: &str) -> Result<f64> {
