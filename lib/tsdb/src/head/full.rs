@@ -14,6 +14,7 @@ use cairn_model::{Encoding, TimestampMs};
 use crc32c::crc32c;
 
 use super::series::{TenantNo, WindowNo};
+use crate::snapshot::manifest::{HeadFile, PartitionFiles};
 
 /// A buffer of this size becomes a file. Judgement: small enough that the buffers of all cores do not count.
 pub const FILE_BYTES: usize = 4 << 20;
@@ -77,16 +78,22 @@ impl Default for FullChunks {
 }
 
 impl FullChunks {
-    /// Files as an earlier process wrote them, the first with number `first`: content, its CRC, what is in it.
-    pub fn of_files(first: u32, files: Vec<(Bytes, u32, Vec<(TenantNo, WindowNo)>)>) -> Self {
-        let file = |(content, crc, windows)| File { content, on_disk: true, crc, windows };
-        FullChunks { files: files.into_iter().map(file).collect(), first, ..FullChunks::default() }
+    /// No chunks yet; the next file gets the number `first`.
+    pub fn beginning_at(first: u32) -> Self {
+        FullChunks { first, ..FullChunks::default() }
     }
 
-    /// Number of the first file, and length, CRC and content of those on disk up to the first that is not.
-    pub fn on_disk(&self) -> (u32, impl Iterator<Item = (u64, u32, &[(TenantNo, WindowNo)])>) {
-        let files = self.files.iter().take_while(|f| f.on_disk);
-        (self.first, files.map(|f| (f.content.len() as u64, f.crc, &f.windows[..])))
+    /// Adds the file that follows, as an earlier process wrote it.
+    pub fn adopt(&mut self, content: Bytes, file: &HeadFile) {
+        self.files.push_back(File { content, on_disk: true, crc: file.crc, windows: file.windows.clone() });
+    }
+
+    /// The files with numbers below `end`, up to the first that is not on disk yet.
+    pub fn on_disk(&self, end: u32) -> PartitionFiles {
+        let below = self.files.iter().take((end - self.first) as usize).take_while(|f| f.on_disk);
+        let file =
+            |f: &File| HeadFile { len: f.content.len() as u64, crc: f.crc, windows: f.windows.clone() };
+        PartitionFiles { first: self.first, files: below.map(file).collect() }
     }
 
     /// The number that the next file will have.

@@ -179,12 +179,12 @@ fn head_files(
     (index, listed): (usize, &PartitionFiles),
     is_released: impl Fn(&(TenantNo, WindowNo)) -> bool,
 ) -> Result<FullChunks, TsdbError> {
-    let (mut first, mut files) = (listed.first, Vec::new());
+    let (mut full, mut any) = (FullChunks::beginning_at(listed.first), false);
     for (number, file) in (listed.first..).zip(&listed.files) {
         let path = dir.join(head_file_name(index, number));
         let exists = disk.exists(&path).map_err(TsdbError::io("look for", &path))?;
-        if !exists && files.is_empty() && file.windows.iter().all(&is_released) {
-            first = number + 1; // removed since, oldest first, with what was in it
+        if !exists && !any && file.windows.iter().all(&is_released) {
+            full = FullChunks::beginning_at(number + 1); // removed since, oldest first, with what was in it
             continue;
         }
         let mut crc = 0;
@@ -197,9 +197,10 @@ fn head_files(
                 "not the content that was written",
             ));
         }
-        files.push((content, crc, file.windows.clone()));
+        full.adopt(content, file);
+        any = true;
     }
-    Ok(FullChunks::of_files(first, files))
+    Ok(full)
 }
 
 /// Puts what the snapshot has into `head`, all of it or nothing.

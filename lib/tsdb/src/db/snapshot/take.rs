@@ -18,7 +18,7 @@ use crate::head::series::TenantNo;
 use crate::head::state::SLICE;
 use crate::head::tenant::Tenant;
 use crate::snapshot::file::{self, SectionKind, SnapshotWriter};
-use crate::snapshot::manifest::{HeadFile, Manifest, PartitionFiles};
+use crate::snapshot::manifest::{Manifest, PartitionFiles};
 use crate::wal::log::Outcome;
 use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
 
@@ -164,16 +164,12 @@ impl Db {
         self.write_head_files().await;
         let mut all = Vec::new();
         for (partition, end) in self.head.partitions.iter().zip(ends) {
-            let partition = partition.read();
-            let (first, files) = partition.chunks.full.on_disk();
-            let file =
-                |(len, crc, windows): (u64, u32, &[_])| HeadFile { len, crc, windows: windows.to_vec() };
-            let files: Vec<_> = files.take((end - first) as usize).map(file).collect();
-            if files.len() < (end - first) as usize {
+            let files = partition.read().chunks.full.on_disk(end);
+            if files.first + (files.files.len() as u32) < end {
                 let what = "a head-chunk file could not be written, see the line before".to_owned();
                 return Err(TsdbError::Invalid { object: "head snapshot".to_owned(), what });
             }
-            all.push(PartitionFiles { first, files });
+            all.push(files);
         }
         Ok(all)
     }
