@@ -124,6 +124,8 @@ impl HttpConfig {
         if let Some(pem) = self.one("tls_config.ca", tls.ca.as_ref(), tls.ca_file.as_ref())? {
             let authorities =
                 reqwest::Certificate::from_pem_bundle(pem.as_bytes()).context("tls_config.ca")?;
+            // Without one no server could be trusted, and the reason would not be told.
+            ensure!(!authorities.is_empty(), "tls_config.ca holds no certificate in PEM");
             builder = builder.tls_certs_only(authorities);
         }
         let certificate = self.one("tls_config.cert", tls.cert.as_ref(), tls.cert_file.as_ref())?;
