@@ -37,7 +37,7 @@ const HABITS: &[Habit] = &[
     },
     Habit {
         name: "bench",
-        usage: "NAME [--only ROW] [--quick] [--repeat N] [--json]",
+        usage: "NAME [--only ROW] [--quick] [--alone] [--repeat N] [--json]",
         about: "measure cairn beside its peers and judge it by the promised figures",
         run: bench::run,
     },

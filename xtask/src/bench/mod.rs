@@ -42,6 +42,8 @@ pub struct Options {
     pub repeat: usize,
     /// One JSON object a program and row instead of lines for readers.
     pub json: bool,
+    /// Without the peers, which take most of the time: judged by the figures alone.
+    pub alone: bool,
 }
 
 impl Options {
@@ -94,19 +96,22 @@ fn names() -> Vec<&'static str> {
 }
 
 fn parse(args: &[String], repeat: usize) -> Result<Options> {
-    let mut options = Options { only: None, quick: false, repeat, json: false };
+    let mut options = Options { only: None, quick: false, repeat, json: false, alone: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => options.quick = true,
             "--json" => options.json = true,
+            "--alone" => options.alone = true,
             "--only" => options.only = args.next().cloned(),
             "--repeat" => match args.next().and_then(|n| n.parse().ok()) {
                 Some(n) if n > 0 => options.repeat = n,
                 _ => bail!("cannot repeat: expected --repeat N with N of 1 or more"),
             },
             other => {
-                bail!("cannot run a bench with {other}: expected --only ROW, --quick, --repeat N or --json")
+                bail!(
+                    "cannot run a bench with {other}: expected --only ROW, --quick, --alone, --repeat N or --json"
+                )
             }
         }
     }
@@ -128,6 +133,7 @@ mod tests {
         assert!(options.wants("rw2-steady") && !options.wants("rw1-steady"));
         assert_eq!(parse(&args(""), 5).unwrap().repeat, 5);
         assert_eq!(parse(&args("--quick --repeat 5"), 3).unwrap().repeat, 1);
+        assert!(parse(&args("--alone"), 3).unwrap().alone && !options.alone);
         for bad in ["--repeat 0", "--repeat x", "--slow"] {
             assert!(parse(&args(bad), 3).is_err(), "{bad}");
         }

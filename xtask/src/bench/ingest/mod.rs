@@ -59,14 +59,19 @@ pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
     Ok(())
 }
 
+fn programs(options: &Options) -> impl Iterator<Item = Program> + use<> {
+    let alone = options.alone;
+    PROGRAMS.iter().copied().filter(move |p| !alone || *p == Program::Cairn)
+}
+
 fn measure(scenario: &Scenario, options: &Options, root: &Path, board: &mut Board) {
     for run in 0..scenario.repeat(options) {
-        for program in PROGRAMS.iter().filter(|p| scenario.runs(**p)) {
+        for program in programs(options).filter(|p| scenario.runs(*p)) {
             eprintln!("{}: {} run {} …", scenario.name, program.name(), run + 1);
-            let data = folder::fresh(root, *program);
-            let outcome = scenario.run(*program, &data, options.quick);
+            let data = folder::fresh(root, program);
+            let outcome = scenario.run(program, &data, options.quick);
             let _ = std::fs::remove_dir_all(&data);
-            board.take(scenario, *program, outcome);
+            board.take(scenario, program, outcome);
         }
     }
 }
@@ -157,7 +162,7 @@ mod tests {
     use scenarios::Outcome;
 
     fn options(quick: bool) -> Options {
-        Options { only: None, quick, repeat: 1, json: false }
+        Options { only: None, quick, repeat: 1, json: false, alone: false }
     }
 
     fn outcome(figures: Figures) -> Outcome {
