@@ -151,6 +151,12 @@ impl Receiver {
         let mut joined = BytesMut::new();
         let mut len = 0u64;
         while let Some(piece) = body.next().await? {
+            // The first bytes say how long it gets: what is too long then is not even collected.
+            if len == 0
+                && let Ok(decoded_len) = snappy::declared_len(&piece)
+            {
+                sizes.check_decoded(decoded_len)?;
+            }
             len += piece.len() as u64;
             sizes.check_body(len)?;
             if len > permit.bytes() {

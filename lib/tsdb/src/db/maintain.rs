@@ -14,6 +14,7 @@ use super::{Db, HEAD_DIR};
 use crate::error::TsdbError;
 use crate::head::side::PartKey;
 use crate::head::tenant::Tenant;
+use crate::snapshot::file::UNSYNCED_BYTES;
 
 /// A generation that is released but may still be read.
 pub struct PendingRelease {
@@ -80,8 +81,10 @@ impl Db {
                 let job = move || -> std::io::Result<(bytes::Bytes, u32)> {
                     let file = disk.open(&path, OpenHow::CreateOrWrite)?;
                     file.set_len(0)?;
-                    file.write_all_at(&content, 0)?;
-                    file.sync_data()?;
+                    for (piece, at) in content.chunks(UNSYNCED_BYTES).zip((0..).step_by(UNSYNCED_BYTES)) {
+                        file.write_all_at(piece, at)?;
+                        file.sync_data()?;
+                    }
                     drop(file);
                     Ok((disk.map(&path)?, crc32c::crc32c(&content)))
                 };

@@ -30,8 +30,9 @@ pub const HEADER_BYTES: usize = 24;
 /// Longest payload of a section.
 pub const MAX_SECTION_BYTES: usize = 1 << 30;
 
-/// Written bytes that may wait for a sync. Judgement: the log's own syncs share the disk and must not wait for more.
-const UNSYNCED_BYTES: u64 = 8 << 20;
+/// Written bytes that may wait for a sync. A sync of the log waits for all of them where the file system orders data
+/// before its journal, and a request for that sync.
+pub const UNSYNCED_BYTES: usize = 512 << 10;
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl SnapshotWriter {
         self.file.write_all_at(bytes, self.len).map_err(TsdbError::io("write", &self.temporary))?;
         self.len += bytes.len() as u64;
         self.unsynced += bytes.len() as u64;
-        if self.unsynced > UNSYNCED_BYTES {
+        if self.unsynced > UNSYNCED_BYTES as u64 {
             self.file.sync_data().map_err(TsdbError::io("sync", &self.temporary))?;
             self.unsynced = 0;
         }

@@ -12,7 +12,7 @@ mod dataset;
 mod measures;
 mod turns;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use compare::Answered;
 use dataset::Dataset;
 use measures::{ALL, Figure, Must, Query, VM};
@@ -40,6 +40,7 @@ pub fn row_names() -> Vec<&'static str> {
 /// # Errors
 /// When the data folder cannot be made; a program that fails is a row's reason.
 pub fn run(options: &Options, done: &mut dyn FnMut(Row)) -> Result<()> {
+    ensure!(!options.alone, "cannot run bench query alone: its answers are compared with Prometheus' first");
     for reason in peers::fetch(&["victoria-metrics", "prometheus", "thanos"]) {
         eprintln!("{reason}");
     }

@@ -23,7 +23,7 @@ use crate::wal::log::Outcome;
 use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
 
 /// Payload of a section, about.
-const SECTION_BYTES: usize = 1 << 20;
+const SECTION_BYTES: usize = 256 << 10;
 
 /// After a failure none is taken for this long.
 const PAUSE: Duration = Duration::from_secs(60);
