@@ -146,8 +146,9 @@ impl Db {
     }
 
     pub(crate) fn update_metrics(&self) {
-        let counts = self.journal.log().counts();
+        // Before the counts are read: of two who are here at once the later one has the greater ones.
         let mut reported = self.reported.lock();
+        let counts = self.journal.log().counts();
         let m = &self.metrics;
         m.wal_fsyncs.inc_by(counts.fsyncs - reported.fsyncs);
         m.wal_failed_fsyncs.inc_by(counts.failed_fsyncs - reported.failed_fsyncs);

@@ -40,6 +40,12 @@ async fn write(db: Arc<Db>, writer: u32, acked: Arc<Mutex<BTreeMap<(u32, i64), f
     }
 }
 
+/// Runs `work` on real threads.
+fn on_threads<T>(work: impl Future<Output = T>) -> T {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    tokio.expect("a runtime for a test").block_on(work)
+}
+
 #[test]
 fn concurrent_requests_lose_nothing_while_syncs_fail_and_windows_are_sealed() {
     for seed in 0..12u64 {
@@ -57,12 +63,7 @@ fn concurrent_requests_lose_nothing_while_syncs_fail_and_windows_are_sealed() {
         });
         let acked = Arc::new(Mutex::new(BTreeMap::new()));
         let options = DbOptions { wal_segment_bytes: 3_000, ..options() };
-        let tokio = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(4)
-            .enable_all()
-            .build()
-            .expect("tokio");
-        tokio.block_on(async {
+        on_threads(async {
             let runtime = Runtime { disk: Arc::new(disk.clone()), ..Runtime::system(2) };
             let Ok(db) = Db::open(options.clone(), runtime).await else { return };
             let writers = (0..WRITERS).map(|w| tokio_spawn(write(db.clone(), w, acked.clone())));
@@ -111,12 +112,7 @@ fn closing_the_log_under_load_keeps_what_was_acknowledged_in_one_file_a_segment(
         let disk = MemDisk::new();
         let acked = Arc::new(Mutex::new(BTreeMap::new()));
         let options = DbOptions { wal_segment_bytes: 2_000, ..options() };
-        let tokio = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(4)
-            .enable_all()
-            .build()
-            .expect("tokio");
-        tokio.block_on(async {
+        on_threads(async {
             let runtime = Runtime { disk: Arc::new(disk.clone()), ..Runtime::system(2) };
             let db = Db::open(options.clone(), runtime).await.expect("the disk is fine");
             let writers: Vec<_> =
@@ -139,6 +135,32 @@ fn closing_the_log_under_load_keeps_what_was_acknowledged_in_one_file_a_segment(
             let acked = acked.lock().len();
             assert!(found >= acked, "{acked} were acknowledged, {found} are there, round {round}");
         });
+    }
+}
+
+/// Writers and housekeeping take locks of the same things; segments come and go with every few requests, so they meet.
+#[test]
+fn housekeeping_beside_writers_ends() {
+    for round in 0..20u64 {
+        let disk = MemDisk::new();
+        let acked = Arc::new(Mutex::new(BTreeMap::new()));
+        let options = DbOptions { wal_segment_bytes: 200, ..options() };
+        let read = on_threads(async {
+            let runtime = Runtime { disk: Arc::new(disk.clone()), ..Runtime::system(2) };
+            let db = Db::open(options.clone(), runtime).await.expect("the disk is fine");
+            let writers: Vec<_> =
+                (0..WRITERS).map(|w| tokio_spawn(write(db.clone(), w, acked.clone()))).collect();
+            while writers.iter().any(|w| !w.is_finished()) {
+                db.maintain().await;
+                tokio::task::yield_now().await;
+            }
+            for writer in writers {
+                writer.await.expect("a writer ends");
+            }
+            read_all(&db).await
+        });
+        let found: usize = read.values().map(|samples| samples.len()).sum();
+        assert_eq!(found, acked.lock().len(), "round {round}");
     }
 }
 
