@@ -104,6 +104,15 @@ async fn a_body_without_length_is_cut_off_at_the_limit() {
 }
 
 #[tokio::test]
+async fn a_body_whose_first_bytes_claim_too_much_is_refused_before_the_rest_comes() {
+    let h = Harness::new();
+    let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(claim(256 << 20)))]);
+    let request = post("/api/v1/write", V1).body(Body::from_stream(first.chain(futures::stream::pending())));
+    let answer = h.ask(request.unwrap()).await;
+    assert_eq!((answer.status, h.metric(USED)), (413, 0.0), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn a_refused_body_is_read_on_to_a_bound() {
     let h = Harness::new();
     let read = Arc::new(AtomicU64::new(0));

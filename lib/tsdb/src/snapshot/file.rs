@@ -211,16 +211,6 @@ impl SnapshotFile {
         &self.sections
     }
 
-    /// Length of the file.
-    pub fn len(&self) -> u64 {
-        self.content.len() as u64
-    }
-
-    /// Whether there is nothing in it but its header, which no opened file is.
-    pub fn is_empty(&self) -> bool {
-        self.sections.is_empty()
-    }
-
     /// The payload of a section, checked.
     ///
     /// # Errors

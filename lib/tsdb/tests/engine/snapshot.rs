@@ -205,6 +205,34 @@ fn whatever_the_disk_refuses_while_a_snapshot_is_taken_loses_nothing() {
 }
 
 #[test]
+fn a_snapshot_whose_mark_does_not_reach_the_log_is_none() {
+    run(async {
+        let disk = MemDisk::new();
+        let db = open(&disk, 1).await;
+        fill(&db, 0, 30).await;
+        assert!(db.take_snapshot().await.expect("the disk is fine"));
+        let before = snapshots(&disk);
+        fill(&db, 30, 5).await;
+        let contents = read_all(&db).await;
+        disk.set_fault_hook(|op| match op {
+            DiskOp::Sync(path) if path.starts_with("/data/wal") && path.extension().is_some() => {
+                Some(Fault::Eio)
+            }
+            _ => None,
+        });
+        let refused = db.take_snapshot().await.expect_err("its mark is not durable").to_string();
+        assert!(refused.contains("its mark is not in the log"), "{refused}");
+        assert_eq!(snapshots(&disk), before, "the one before stays");
+        disk.clear_faults();
+        disk.crash(&Rng::from_seed(7));
+        assert_eq!(
+            check_start(&disk, options(), contents, "from the one before").await,
+            u64::from(SERIES) + 1
+        );
+    });
+}
+
+#[test]
 fn writes_taken_during_a_start_from_a_snapshot_are_kept() {
     run(async {
         let disk = MemDisk::new();

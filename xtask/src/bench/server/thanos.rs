@@ -1,4 +1,4 @@
-//! Thanos as issue 5's table has it: Receive takes writes and keeps them, Query answers over its StoreAPI.
+//! Thanos as it is run for queries of fresh data: Receive takes writes and keeps them, Query answers over its StoreAPI.
 
 use std::fs::File;
 use std::path::Path;
