@@ -260,8 +260,14 @@ fn maintenance_takes_one_when_the_replay_has_become_long_and_not_before() {
         assert!(snapshots(&disk).is_empty());
         db.shutdown();
         let eager = DbOptions { replay_budget: std::time::Duration::ZERO, ..options() };
-        let db = open_with(eager, &disk, 2).await;
+        disk.set_free_bytes(1 << 10);
+        let db = open_with(eager.clone(), &disk, 2).await;
         fill(&db, 5, 5).await;
+        db.maintain().await;
+        assert!(snapshots(&disk).is_empty(), "what is left of the disk is the log's");
+        db.shutdown();
+        disk.set_free_bytes(1 << 40);
+        let db = open_with(eager, &disk, 3).await;
         db.maintain().await;
         let first = snapshots(&disk);
         assert_eq!(first.len(), 1);

@@ -54,7 +54,7 @@ impl Db {
             Ok(true) => self.take_snapshot().await,
             Ok(false) => Err(TsdbError::Invalid {
                 object: "head snapshot".to_owned(),
-                what: "the disk is nearly full".to_owned(),
+                what: "the disk has too little room for it and the log: free some".to_owned(),
             }),
             Err(e) => Err(e),
         };
