@@ -78,7 +78,7 @@ async fn fetch_file(
             hasher.update(&bytes);
         }
         let file = file.clone();
-        let written = runtime.cpu.run(move || file.write_all_at(&bytes, at)).await;
+        let written = runtime.cpu.run_behind(move || file.write_all_at(&bytes, at)).await;
         written.map_err(|_| CompactError::Panicked)?.map_err(local)?;
         at = end;
     }

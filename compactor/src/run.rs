@@ -473,7 +473,7 @@ impl Compactor {
         shutdown: Shutdown,
     ) -> Result<Option<(PathBuf, BlockMeta)>> {
         let (disk, out) = (self.runtime.disk.clone(), fresh_ulid(&self.runtime));
-        let made = self.runtime.cpu.run(move || {
+        let made = self.runtime.cpu.run_behind(move || {
             let open = |ulid: &Ulid| {
                 BlockReader::open(disk.as_ref(), &dir.join(ulid.to_string()))
                     .map_err(|e| CompactError::BadBlock { ulid: *ulid, reason: e.to_string() })

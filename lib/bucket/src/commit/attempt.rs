@@ -341,7 +341,7 @@ async fn read_back(bucket: &Bucket, ulid: Ulid, files: &[FileRecord]) -> Result<
 
 async fn digest_files(runtime: &Runtime, source: &BlockSource) -> Result<Vec<FileRecord>> {
     let files = source.files.clone();
-    let digested = runtime.cpu.run(move || {
+    let digested = runtime.cpu.run_behind(move || {
         let record = |f: &super::source::SourceFile| FileRecord {
             rel_path: f.rel_path.clone(),
             size_bytes: f.content.len() as u64,

@@ -88,7 +88,7 @@ impl Db {
                     drop(file);
                     Ok((disk.map(&path)?, crc32c::crc32c(&content)))
                 };
-                match self.runtime.cpu.run(job).await {
+                match self.runtime.cpu.run_behind(job).await {
                     Ok(Ok((mapped, crc))) => partition.write().chunks.full.written(number, mapped, crc),
                     Ok(Err(e)) => {
                         warn!(error = %e, "cannot write a head-chunk file; its chunks stay in memory");

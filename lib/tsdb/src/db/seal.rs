@@ -174,7 +174,7 @@ impl Db {
         let (head, disk, dir) = (self.head.clone(), self.runtime.disk.clone(), self.blocks_dir());
         let job = move || cut(&head, &tenant, &which, (&*disk, &dir), meta);
         let object = || id.to_string();
-        let cut = self.runtime.cpu.run(job).await;
+        let cut = self.runtime.cpu.run_behind(job).await;
         let cut = cut.map_err(|_| TsdbError::corrupt(object(), 0, "cutting ended by a panic"))?;
         if let Err(TsdbError::Corrupt { .. }) = &cut {
             // A snapshot names the head-chunk file that is damaged; the log has its samples.
@@ -216,7 +216,7 @@ impl Db {
             let folder = self.blocks_dir().join(meta.ulid.to_string());
             let (head, disk, tenant) = (self.head.clone(), self.runtime.disk.clone(), tenant.clone());
             let job = move || holds(&head, &tenant, &which, &BlockReader::open(&*disk, &folder)?);
-            match self.runtime.cpu.run(job).await {
+            match self.runtime.cpu.run_behind(job).await {
                 Ok(Ok(true)) => {
                     // Its folder was found; that its name survives a power cut is not known.
                     let dir = self.blocks_dir();

@@ -1,129 +1,9 @@
 //! Memory for small things that are many: no heap object each.
 //!
-//! [`ByteBlocks`] holds the open chunks: blocks of a few size classes, reused through free lists. [`WordLists`]
-//! holds short lists of numbers, the labels of series. [`Text`] holds strings that live until it is rebuilt.
+//! [`WordLists`] holds short lists of numbers, the labels of series. [`Text`] holds strings that live until it is
+//! rebuilt.
 //!
 //! Invariant: a handle is valid until it is freed; pages never move, so growth copies nothing.
-
-/// Bytes of a block by class. XOR chunks of 120 samples end near 350 bytes on the generator's load.
-const BLOCK_BYTES: [usize; 16] =
-    [48, 80, 112, 144, 176, 208, 256, 304, 352, 416, 512, 640, 832, 1088, 1472, 2048];
-
-/// Bytes of a page of blocks, about.
-const PAGE_BYTES: usize = 64 << 10;
-
-/// Bits of a block handle that name the block inside its class.
-const INDEX_BITS: u32 = 28;
-
-/// Blocks of bytes in size classes.
-#[derive(Default)]
-pub struct ByteBlocks {
-    classes: [Class; BLOCK_BYTES.len()],
-}
-
-#[derive(Default)]
-struct Class {
-    pages: Vec<Box<[u8]>>,
-    /// Blocks ever made.
-    made: u32,
-    free: Vec<u32>,
-}
-
-/// Names a block; [`Block::NONE`] names none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block(u32);
-
-impl Block {
-    /// No block.
-    pub const NONE: Block = Block(u32::MAX);
-
-    fn class(self) -> usize {
-        (self.0 >> INDEX_BITS) as usize
-    }
-
-    fn index(self) -> u32 {
-        self.0 & ((1 << INDEX_BITS) - 1)
-    }
-}
-
-/// Blocks of class `class` in a page.
-fn per_page(class: usize) -> usize {
-    PAGE_BYTES / BLOCK_BYTES[class]
-}
-
-impl ByteBlocks {
-    /// Largest content of a block.
-    pub const MAX_BYTES: usize = BLOCK_BYTES[BLOCK_BYTES.len() - 1];
-
-    /// Puts `content` into `block` or into a larger one, which replaces it.
-    ///
-    /// # Panics
-    /// When `content` is longer than [`ByteBlocks::MAX_BYTES`].
-    pub fn store(&mut self, block: Block, content: &[u8]) -> Block {
-        let fits = block != Block::NONE && content.len() <= BLOCK_BYTES[block.class()];
-        let target = if fits {
-            block
-        } else {
-            self.free(block);
-            self.allocate(content.len())
-        };
-        self.bytes_mut(target)[..content.len()].copy_from_slice(content);
-        target
-    }
-
-    /// The block's bytes, as long as its class.
-    pub fn bytes(&self, block: Block) -> &[u8] {
-        let (class, index) = (block.class(), block.index() as usize);
-        let (size, per_page) = (BLOCK_BYTES[class], per_page(class));
-        let at = index % per_page * size;
-        &self.classes[class].pages[index / per_page][at..at + size]
-    }
-
-    fn bytes_mut(&mut self, block: Block) -> &mut [u8] {
-        let (class, index) = (block.class(), block.index() as usize);
-        let (size, per_page) = (BLOCK_BYTES[class], per_page(class));
-        let at = index % per_page * size;
-        &mut self.classes[class].pages[index / per_page][at..at + size]
-    }
-
-    /// Gives a block back; [`Block::NONE`] is fine.
-    pub fn free(&mut self, block: Block) {
-        if block != Block::NONE {
-            self.classes[block.class()].free.push(block.index());
-        }
-    }
-
-    fn allocate(&mut self, len: usize) -> Block {
-        let class = BLOCK_BYTES.iter().position(|size| *size >= len).expect("content fits the largest class");
-        let c = &mut self.classes[class];
-        let index = c.free.pop().unwrap_or_else(|| {
-            let index = c.made;
-            if index as usize / per_page(class) == c.pages.len() {
-                c.pages.push(vec![0; per_page(class) * BLOCK_BYTES[class]].into_boxed_slice());
-            }
-            c.made += 1;
-            index
-        });
-        debug_assert!(index < 1 << INDEX_BITS);
-        Block((class as u32) << INDEX_BITS | index)
-    }
-
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        let class =
-            |(i, c): (usize, &Class)| c.pages.len() * per_page(i) * BLOCK_BYTES[i] + c.free.capacity() * 4;
-        self.classes.iter().enumerate().map(class).sum()
-    }
-
-    /// Gives free pages back when nothing is in use.
-    pub fn trim(&mut self) {
-        for c in &mut self.classes {
-            if c.free.len() == c.made as usize && c.made > 0 {
-                *c = Class::default();
-            }
-        }
-    }
-}
 
 /// Words of a page of lists.
 const PAGE_WORDS: usize = 16 << 10;
@@ -257,28 +137,6 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #[test]
-        fn blocks_hold_what_was_put_into_them(
-            steps in prop::collection::vec((0usize..20, 0usize..=ByteBlocks::MAX_BYTES, any::<u8>()), 1..200),
-        ) {
-            let mut blocks = ByteBlocks::default();
-            let mut held: Vec<(Block, Vec<u8>)> = vec![(Block::NONE, Vec::new()); 20];
-            for (i, len, fill) in steps {
-                let content = vec![fill; len];
-                if len % 7 == 0 {
-                    blocks.free(held[i].0);
-                    held[i] = (Block::NONE, Vec::new());
-                } else {
-                    held[i] = (blocks.store(held[i].0, &content), content);
-                }
-                for (block, content) in &held {
-                    if *block != Block::NONE {
-                        prop_assert_eq!(&blocks.bytes(*block)[..content.len()], &content[..]);
-                    }
-                }
-            }
-        }
-
         #[test]
         fn lists_and_text_are_found_again(
             lists in prop::collection::vec((prop::collection::vec(any::<u32>(), 0..40), "\\PC{0,20}"), 1..100),

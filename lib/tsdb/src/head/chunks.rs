@@ -1,15 +1,16 @@
 //! Where the float samples of a series go when they leave its tail: the open chunk, then the full ones.
 //!
-//! The open chunk lies in a block of the arena; its encoder's state lies in [`Cold`], so encoding a tail decodes
-//! nothing. A chunk is full at 120 samples, at the edge of its window, or when its block could overflow.
+//! The open chunk lies in a chain of pieces, without the count that begins it; its encoder's state lies in [`Cold`], so
+//! encoding a tail decodes nothing and touches the last piece only. A chunk is full at 120 samples, at the edge of its
+//! window, or when it is long.
 //!
 //! Invariant: main chunks of a series lie in one window each and are strictly rising in time.
 //!
-//! This is a hot file: encoding a tail allocates nothing but arena pages.
+//! This is a hot file: encoding a tail allocates nothing but pages of chains.
 
 use cairn_model::{Encoding, TimestampMs};
 
-use super::arena::{Block, ByteBlocks};
+use super::chains::{Chain, Chains};
 use super::full::FullChunks;
 use super::histogram::Closed;
 use super::series::{Cold, Hot, NO_WINDOW, TAIL, WindowNo};
@@ -18,14 +19,20 @@ use crate::chunkenc::XorAppender;
 /// Samples of a full chunk, as Prometheus and Thanos expect them.
 pub const CHUNK_SAMPLES: u8 = 120;
 
+/// Longest open chunk.
+pub const MAX_OPEN_BYTES: usize = 2048;
+
 /// A tail encodes to at most this: 68 bits of time and 77 of value a sample, and the header.
 const MAX_TAIL_BYTES: usize = TAIL * 19 + 20;
+
+/// The count of samples, which begins a chunk and follows from its encoder's state.
+const COUNT_BYTES: usize = 2;
 
 /// The chunks of a partition.
 #[derive(Default)]
 pub struct Chunks {
-    /// Blocks of open chunks.
-    pub open: ByteBlocks,
+    /// Bytes of open chunks.
+    pub open: Chains,
     /// Full chunks.
     pub full: FullChunks,
     scratch: Vec<u8>,
@@ -53,33 +60,31 @@ impl Chunks {
             *t = start_ms + i64::from(dt);
         }
         self.scratch.clear();
-        if s.cold.open == Block::NONE {
+        if s.cold.open == Chain::NONE {
             s.cold.xor = XorAppender::start(&mut self.scratch);
             s.cold.first_dt = s.hot.tail_dt[0];
             s.hot.encoded = 0;
         } else {
-            let open = &self.open.bytes(s.cold.open)[..usize::from(s.cold.open_len)];
-            self.scratch.extend_from_slice(open);
+            // The encoder goes on behind any bytes of a chunk: it reads none but the last.
+            self.scratch.extend_from_slice(&[0; COUNT_BYTES]);
+            self.scratch.extend_from_slice(self.open.last(s.cold.open, usize::from(s.cold.open_len)));
         }
+        let before = self.scratch.len();
         s.cold.xor.append(&mut self.scratch, &t_ms[..n], &s.hot.tail_values[..n]);
         s.hot.encoded += n as u8;
         s.hot.tail_len = 0;
-        if s.hot.encoded >= CHUNK_SAMPLES || self.scratch.len() + MAX_TAIL_BYTES > ByteBlocks::MAX_BYTES {
-            self.scratch_is_full(s, start_ms);
-        } else {
-            s.cold.open = self.open.store(s.cold.open, &self.scratch);
-            s.cold.open_len = self.scratch.len() as u16;
+        s.cold.open = self.open.replace_last(s.cold.open, &self.scratch[COUNT_BYTES..]);
+        s.cold.open_len += (self.scratch.len() - before) as u16;
+        if s.hot.encoded >= CHUNK_SAMPLES || usize::from(s.cold.open_len) + MAX_TAIL_BYTES > MAX_OPEN_BYTES {
+            self.open_is_full(s, start_ms);
         }
     }
 
     /// Ends the open chunk, tail included.
     pub fn finish_open(&mut self, s: &mut OfSeries<'_>, start_ms: TimestampMs) {
         self.encode_tail(s, start_ms);
-        if s.cold.open != Block::NONE {
-            let open = &self.open.bytes(s.cold.open)[..usize::from(s.cold.open_len)];
-            self.scratch.clear();
-            self.scratch.extend_from_slice(open);
-            self.scratch_is_full(s, start_ms);
+        if s.cold.open != Chain::NONE {
+            self.open_is_full(s, start_ms);
         }
     }
 
@@ -92,13 +97,17 @@ impl Chunks {
         }
     }
 
-    /// The scratch holds a whole chunk of the series' window: it becomes a full one.
-    fn scratch_is_full(&mut self, s: &mut OfSeries<'_>, start_ms: TimestampMs) {
+    /// The open chunk becomes a full one.
+    fn open_is_full(&mut self, s: &mut OfSeries<'_>, start_ms: TimestampMs) {
+        let mut chunk = std::mem::take(&mut self.scratch);
+        chunk.clear();
+        self.copy_open(s.cold, &mut chunk);
         let range = (start_ms + i64::from(s.cold.first_dt), s.cold.xor.last_ms());
         let key = (s.cold.tenant, s.hot.window);
-        s.cold.full = self.full.push(s.slot, key, s.cold.full, range, Encoding::Xor, &self.scratch);
+        s.cold.full = self.full.push(s.slot, key, s.cold.full, range, Encoding::Xor, &chunk);
+        self.scratch = chunk;
         self.open.free(s.cold.open);
-        s.cold.open = Block::NONE;
+        s.cold.open = Chain::NONE;
         s.cold.open_len = 0;
         s.hot.encoded = 0;
     }
@@ -109,13 +118,43 @@ impl Chunks {
         cold.full = self.full.push(slot, key, cold.full, closed.range, closed.encoding, &closed.bytes);
     }
 
-    /// The open chunk's bytes; empty when there is none.
-    pub fn open_bytes(&self, cold: &Cold) -> &[u8] {
-        match cold.open {
-            Block::NONE => &[],
-            block => &self.open.bytes(block)[..usize::from(cold.open_len)],
+    /// Appends the open chunk to `out`; nothing when there is none.
+    pub fn copy_open(&self, cold: &Cold, out: &mut Vec<u8>) {
+        if cold.open != Chain::NONE {
+            out.extend_from_slice(&(cold.xor.samples() as u16).to_be_bytes());
+            self.open.copy(cold.open, usize::from(cold.open_len), out);
         }
     }
+
+    /// The open chunk; empty when there is none.
+    pub fn open_chunk(&self, cold: &Cold) -> Vec<u8> {
+        let mut chunk = Vec::new();
+        self.copy_open(cold, &mut chunk);
+        chunk
+    }
+
+    /// Takes an open chunk for a series that has none; the encoder is in `cold`.
+    pub fn adopt_open(&mut self, cold: &mut Cold, chunk: &[u8]) {
+        let stream = &chunk[COUNT_BYTES..];
+        cold.open = self.open.replace_last(Chain::NONE, stream);
+        cold.open_len = stream.len() as u16;
+    }
+}
+
+/// Whether it is the series' turn to encode its tail, with `samples` in its chunk. Turns are spread over the slots: where
+/// all series began together, all tails would be full in the same round of scrapes, whose writes would wait.
+#[inline]
+pub fn is_turn(slot: u32, samples: u8) -> bool {
+    let phase = slot / SLOTS_A_TURN % TAIL as u32;
+    u32::from(samples) % TAIL as u32 == phase || samples == CHUNK_SAMPLES
+}
+
+/// Slots that encode in the same round. Judgement: neighbours share the branch and the pages of chains.
+const SLOTS_A_TURN: u32 = 16;
+
+/// Bytes of a series' open chunk, which it must have.
+pub fn open_chunk_bytes(cold: &Cold) -> usize {
+    COUNT_BYTES + usize::from(cold.open_len)
 }
 
 /// The window of a time, if windows are numbered so far.

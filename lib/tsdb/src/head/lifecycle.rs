@@ -173,7 +173,6 @@ impl Partition {
         if let Some(index) = self.tenants[tenant as usize].as_mut() {
             index.all.retain(|slot| slab.is_live(slot));
         }
-        self.chunks.open.trim();
     }
 
     /// Gives back extra state that says nothing any more.

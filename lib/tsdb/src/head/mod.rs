@@ -11,6 +11,7 @@
 //! lock is held for one request's share or one slice of a reader's series, never across a call that waits.
 
 pub mod arena;
+pub mod chains;
 pub mod chunks;
 pub mod exemplars;
 pub mod frozen;

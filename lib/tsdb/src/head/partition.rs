@@ -21,8 +21,9 @@ use cairn_model::{Encoding, TimestampMs, Value};
 use hashbrown::{HashMap, HashTable};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::arena::{Block, WordList, WordLists};
-use super::chunks::{Chunks, OfSeries, window_of};
+use super::arena::{WordList, WordLists};
+use super::chains::Chain;
+use super::chunks::{Chunks, OfSeries, is_turn, window_of};
 use super::histogram::OpenHistogram;
 use super::order;
 use super::pairs::{PairId, Pairs};
@@ -345,7 +346,7 @@ impl Partition {
             full: 0,
             last_ms: TimestampMs::MIN,
             xor: XorAppender::NONE,
-            open: Block::NONE,
+            open: Chain::NONE,
             open_len: 0,
             tenant: request.tenant,
             first_dt: 0,
@@ -415,7 +416,7 @@ impl Partition {
                 hot.tail_len += 1;
                 hot.last_dt = dt;
                 verdicts.floats += 1;
-                if n + 1 == TAIL {
+                if n + 1 == TAIL || is_turn(slot, hot.encoded + hot.tail_len) {
                     let (hot, cold) = self.slab.live_mut(slot);
                     self.chunks.encode_tail(&mut OfSeries { slot, hot, cold }, window.start_ms);
                 }
@@ -610,7 +611,7 @@ impl Partition {
                 if hot.encoded > 0 && dt >= cold.first_dt && t_ms <= cold.xor.last_ms() {
                     let chunk = u64::from(hot.window as u32) << 32 | u64::from(cold.first_dt);
                     let key = (chunk, 1 << 63 | u64::from(slot) << 8 | u64::from(hot.encoded));
-                    return self.decoded.find(key, self.chunks.open_bytes(cold), t_ms);
+                    return self.decoded.find(key, t_ms, || self.chunks.open_chunk(cold));
                 }
             }
         }
@@ -627,7 +628,7 @@ impl Partition {
             if t_ms >= header.min_ms {
                 let chunk = self.chunks.full.get(at)?;
                 return match chunk.encoding {
-                    Encoding::Xor => self.decoded.find((at, 0), &chunk.bytes, t_ms),
+                    Encoding::Xor => self.decoded.find((at, 0), t_ms, || chunk.bytes),
                     other => find_sample(other, &chunk.bytes, t_ms),
                 };
             }
@@ -649,13 +650,19 @@ impl TenantIndex {
 
 impl Decoded {
     /// The float at `t_ms` in a chunk; decodes it unless it was the last one.
-    fn find(&mut self, key: (u64, u64), chunk: &[u8], t_ms: TimestampMs) -> Option<Value> {
+    fn find<B: AsRef<[u8]>>(
+        &mut self,
+        key: (u64, u64),
+        t_ms: TimestampMs,
+        chunk: impl FnOnce() -> B,
+    ) -> Option<Value> {
         if self.key != key || self.t_ms.is_empty() {
             self.t_ms.clear();
             self.values.clear();
             self.key = key;
             // Our own bytes: a chunk damaged in its file holds nothing that could be compared with.
-            crate::chunkenc::decode_floats(Encoding::Xor, chunk, &mut self.t_ms, &mut self.values).ok()?;
+            crate::chunkenc::decode_floats(Encoding::Xor, chunk().as_ref(), &mut self.t_ms, &mut self.values)
+                .ok()?;
         }
         self.t_ms.binary_search(&t_ms).ok().map(|i| Value::Float(self.values[i]))
     }

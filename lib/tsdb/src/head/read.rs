@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cairn_model::chunk::{Chunk, ColumnValues, Columns};
 use cairn_model::{AggrChunk, ChunkData, Encoding, TimestampMs, Value};
 
-use super::chunks::window_of;
+use super::chunks::{Chunks, window_of};
 use super::pairs::PairId;
 use super::partition::Partition;
 use super::series::{Cold, HAS_EXTRA, Hot, NO_WINDOW, TAIL, TenantNo, WindowNo};
@@ -89,19 +89,19 @@ impl Gathered {
         series
     }
 
-    /// Adds a chunk of float samples behind those of `before`, an open chunk with its encoder, which stays as it is.
+    /// Adds a chunk of float samples behind those of `before`, an open chunk, which stays as it is.
     fn encode(
         &mut self,
-        before: Option<(XorAppender, &[u8])>,
+        before: Option<(&Chunks, &Cold)>,
         (t_ms, values): (&[TimestampMs], &[f64]),
         min_ms: TimestampMs,
     ) {
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.clear();
         let mut appender = match before {
-            Some((appender, bytes)) => {
-                chunk.extend_from_slice(bytes);
-                appender
+            Some((chunks, cold)) => {
+                chunks.copy_open(cold, &mut chunk);
+                cold.xor
             }
             None => XorAppender::start(&mut chunk),
         };
@@ -110,9 +110,18 @@ impl Gathered {
         self.chunk = chunk;
     }
 
-    fn copy(&mut self, encoding: Encoding, bytes: &[u8], (min_ms, max_ms): (TimestampMs, TimestampMs)) {
+    fn copy(&mut self, encoding: Encoding, bytes: &[u8], range: (TimestampMs, TimestampMs)) {
+        self.copy_with(encoding, range, |copied| copied.extend_from_slice(bytes));
+    }
+
+    fn copy_with(
+        &mut self,
+        encoding: Encoding,
+        (min_ms, max_ms): (TimestampMs, TimestampMs),
+        append: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.copied.len();
-        self.copied.extend_from_slice(bytes);
+        append(&mut self.copied);
         let data = PieceData::Copied(encoding, start..self.copied.len());
         self.pieces.push(Piece { min_ms, max_ms, data });
     }
@@ -235,13 +244,12 @@ impl Partition {
         let (t_ms, n) = tail_times(hot, start_ms);
         if n == 0 || !overlaps(t_ms[0], t_ms[n - 1]) {
             if has_open {
-                out.copy(Encoding::Xor, self.chunks.open_bytes(cold), open);
+                out.copy_with(Encoding::Xor, open, |copied| self.chunks.copy_open(cold, copied));
             }
             return;
         }
         let (before, min_ms) = if has_open { (Some(cold), open.0) } else { (None, t_ms[0]) };
-        let before = before.map(|cold| (cold.xor, self.chunks.open_bytes(cold)));
-        out.encode(before, (&t_ms[..n], &hot.tail_values[..n]), min_ms);
+        out.encode(before.map(|cold| (&self.chunks, cold)), (&t_ms[..n], &hot.tail_values[..n]), min_ms);
     }
 
     fn gather_full(&self, cold: &Cold, range: (TimestampMs, TimestampMs), out: &mut Gathered) {

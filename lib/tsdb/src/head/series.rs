@@ -11,7 +11,8 @@
 
 use cairn_model::TimestampMs;
 
-use super::arena::{Block, WordList};
+use super::arena::WordList;
+use super::chains::Chain;
 use crate::chunkenc::XorAppender;
 
 /// Samples of a raw tail. Judgement: with 8 the tail is one cache line of values, and encoding runs 15 times a chunk.
@@ -66,9 +67,9 @@ pub struct Cold {
     pub last_ms: TimestampMs,
     /// The open chunk's encoder; means nothing when [`Cold::open`] is none.
     pub xor: XorAppender,
-    /// The open chunk's bytes.
-    pub open: Block,
-    /// How many.
+    /// The open chunk, without the count that begins it.
+    pub open: Chain,
+    /// Its bytes.
     pub open_len: u16,
     /// Whose series.
     pub tenant: TenantNo,
@@ -236,7 +237,7 @@ mod tests {
             full: 0,
             last_ms: i64::MIN,
             xor: XorAppender::NONE,
-            open: Block::NONE,
+            open: Chain::NONE,
             open_len: 0,
             tenant: 0,
             first_dt: 0,

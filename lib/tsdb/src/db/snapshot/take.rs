@@ -90,7 +90,7 @@ impl Db {
         let dir = self.options.dir.join(SNAPSHOT_DIR);
         let (head, disk, name) =
             (self.head.clone(), self.runtime.disk.clone(), file::name(mark.segment, mark.id));
-        let copying = self.runtime.cpu.run({
+        let copying = self.runtime.cpu.run_behind({
             let dir = dir.clone();
             move || copy(&head, &disk, &dir, &name, &controls)
         });
@@ -107,7 +107,7 @@ impl Db {
         }
         let manifest = self.manifest(mark, contents, partitions);
         let disk = self.runtime.disk.clone();
-        let finishing = self.runtime.cpu.run(move || {
+        let finishing = self.runtime.cpu.run_behind(move || {
             let len = writer.finish(&manifest)?;
             remove_others(&*disk, &dir, &file::name(manifest.segment, manifest.id))?;
             Ok::<_, TsdbError>(len)

@@ -8,8 +8,9 @@ use super::extra::take_extra;
 use super::{HAS_FULL, HAS_LAST, HAS_MORE, HAS_OPEN, HAS_WINDOW};
 use crate::chunkenc::{Malformed, XorAppender};
 use crate::decbuf::Decbuf;
-use crate::head::arena::{Block, ByteBlocks, WordLists};
-use crate::head::chunks::CHUNK_SAMPLES;
+use crate::head::arena::WordLists;
+use crate::head::chains::Chain;
+use crate::head::chunks::{CHUNK_SAMPLES, MAX_OPEN_BYTES};
 use crate::head::full::FullChunks;
 use crate::head::pairs::PairId;
 use crate::head::partition::{Identity, Partition};
@@ -138,7 +139,7 @@ impl Thawed {
             full,
             last_ms: if has & HAS_LAST != 0 { d.varint()? } else { i64::MIN },
             xor: XorAppender::NONE,
-            open: Block::NONE,
+            open: Chain::NONE,
             open_len: 0,
             tenant,
             first_dt: 0,
@@ -167,13 +168,12 @@ impl Thawed {
             let samples = cold.xor.samples();
             if samples != usize::from(hot.encoded)
                 || !(1..usize::from(CHUNK_SAMPLES)).contains(&samples)
-                || !(2..=ByteBlocks::MAX_BYTES).contains(&len)
+                || !(3..=MAX_OPEN_BYTES).contains(&len)
                 || has & HAS_WINDOW == 0
             {
                 return Err(d.fault("no such open chunk"));
             }
-            cold.open = self.partition.chunks.open.store(Block::NONE, open);
-            cold.open_len = len as u16;
+            self.partition.chunks.adopt_open(&mut cold, open);
         }
         let extra = match has & HAS_MORE {
             0 => None,

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::extra::put_extra;
 use super::{HAS_FULL, HAS_LAST, HAS_MORE, HAS_OPEN, HAS_WINDOW};
 use crate::decbuf::{put_str, put_uvarint, put_varint};
-use crate::head::arena::Block;
+use crate::head::chains::Chain;
+use crate::head::chunks;
 use crate::head::partition::Partition;
 use crate::head::series::{NO_WINDOW, TenantNo};
 
@@ -23,7 +24,7 @@ impl Partition {
             let mut has = 0;
             for (what, is_there) in [
                 (HAS_WINDOW, hot.window != NO_WINDOW),
-                (HAS_OPEN, cold.open != Block::NONE),
+                (HAS_OPEN, cold.open != Chain::NONE),
                 (HAS_FULL, cold.full != 0),
                 (HAS_LAST, cold.last_ms != i64::MIN),
                 (HAS_MORE, extra.is_some()),
@@ -53,12 +54,11 @@ impl Partition {
                 hot.tail_values[..n].iter().for_each(|v| out.extend_from_slice(&v.to_bits().to_le_bytes()));
             }
             if has & HAS_OPEN != 0 {
-                let open = self.chunks.open_bytes(cold);
                 put_uvarint(out, u64::from(cold.first_dt));
                 out.push(hot.encoded);
                 cold.xor.put_state(out);
-                put_uvarint(out, open.len() as u64);
-                out.extend_from_slice(open);
+                put_uvarint(out, chunks::open_chunk_bytes(cold) as u64);
+                self.chunks.copy_open(cold, out);
             }
             if let Some(extra) = extra {
                 put_extra(extra, out);
