@@ -9,7 +9,6 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::ops::Range;
 use std::path::Path;
 
 use cairn_model::{Encoding, LabelsRef, TimestampMs, Value};
@@ -98,31 +97,42 @@ fn sorted_partition(
         let partition = partition.read();
         partition.tenant(tenant.number).map(|t| t.all.iter().collect()).unwrap_or_default()
     };
-    // Pair numbers, then ranks, of series after series.
-    let (mut labels, mut series): (Vec<u32>, Vec<(u32, Range<usize>)>) = (Vec::new(), Vec::new());
+    // Pair numbers, then ranks, of series after series, each behind how many they are.
+    let mut labels: Vec<u32> = Vec::new();
+    let mut series: Vec<(u32, u32)> = Vec::with_capacity(slots.len());
     for slice in slots.chunks(SLICE) {
         let partition = partition.read();
         for &slot in slice.iter().filter(|slot| partition.has_generations(**slot, which)) {
-            let begin = labels.len();
-            labels.extend_from_slice(partition.pairs_of(slot));
-            series.push((slot, begin..labels.len()));
+            series.push((slot, labels.len() as u32));
+            let pairs = partition.pairs_of(slot);
+            labels.push(pairs.len() as u32);
+            labels.extend_from_slice(pairs);
+        }
+        if labels.capacity() - labels.len() < labels.len() / series.len().max(1) * SLICE {
+            // As long as the rest will need it, not twice as long.
+            labels.reserve_exact((labels.len() / series.len().max(1) + 1) * (slots.len() - series.len()));
         }
     }
-    let ranks = ranks_of(partition, tenant, &labels, symbols);
-    labels.iter_mut().for_each(|pair| *pair = ranks[*pair as usize]);
-    series.sort_unstable_by(|a, b| labels[a.1.clone()].cmp(&labels[b.1.clone()]));
+    drop(slots);
+    let of = |labels: &[u32], at: u32| at as usize + 1..at as usize + 1 + labels[at as usize] as usize;
+    let ranks = ranks_of(partition, tenant, series.iter().flat_map(|s| &labels[of(&labels, s.1)]), symbols);
+    for (_, at) in &series {
+        let range = of(&labels, *at);
+        labels[range].iter_mut().for_each(|pair| *pair = ranks[*pair as usize]);
+    }
+    series.sort_unstable_by(|a, b| labels[of(&labels, a.1)].cmp(&labels[of(&labels, b.1)]));
     series.into_iter().map(|s| s.0).collect()
 }
 
 /// Ranks by (name, value) of the pairs that occur, by pair number. Their texts become symbols.
-fn ranks_of(
+fn ranks_of<'p>(
     partition: &RwLock<Partition>,
     tenant: &Tenant,
-    pairs: &[PairId],
+    pairs: impl Iterator<Item = &'p PairId> + Clone,
     symbols: &mut SymbolSet,
 ) -> Vec<u32> {
-    let mut ranks = vec![0u32; pairs.iter().max().map_or(0, |m| *m as usize + 1)];
-    pairs.iter().for_each(|pair| ranks[*pair as usize] = 1);
+    let mut ranks = vec![0u32; pairs.clone().max().map_or(0, |m| *m as usize + 1)];
+    pairs.for_each(|pair| ranks[*pair as usize] = 1);
     let distinct: Vec<PairId> = (0..ranks.len() as u32).filter(|pair| ranks[*pair as usize] == 1).collect();
     let mut texts: Vec<(u32, Box<str>, PairId)> = Vec::with_capacity(distinct.len());
     let mut names: BTreeMap<Box<str>, u32> = BTreeMap::new();

@@ -157,6 +157,8 @@ impl Db {
         m.wal_frames.inc_by(counts.frames - reported.frames);
         *reported = counts;
         m.head_series.set(self.head.series() as i64);
-        m.head_bytes.set(self.head.heap_bytes() as i64);
+        for (part, bytes) in self.head.heap_bytes().parts() {
+            m.head_bytes.with_label_values(&[part]).set(bytes as i64);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine says of itself. Where the meaning is Prometheus', so is the name.
 
 use cairn_runtime::Metrics;
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The engine's metrics.
 pub struct DbMetrics {
@@ -24,7 +24,7 @@ pub struct DbMetrics {
     /// Series that left.
     pub head_series_removed: IntCounter,
     /// Own memory of the head.
-    pub head_bytes: IntGauge,
+    pub head_bytes: IntGaugeVec,
     /// Samples appended, by type.
     pub samples: IntCounterVec,
     /// Samples that were not newer than their series.
@@ -69,7 +69,11 @@ impl DbMetrics {
                 .counter("prometheus_tsdb_head_series_created_total", "Series created in the head."),
             head_series_removed: m
                 .counter("prometheus_tsdb_head_series_removed_total", "Series removed from the head."),
-            head_bytes: m.gauge("cairn_head_bytes", "Memory of the head, without mapped files."),
+            head_bytes: m.gauge_vec(
+                "cairn_head_bytes",
+                "Memory of the head, without mapped files.",
+                &["part"],
+            ),
             samples: m.counter_vec(
                 "prometheus_tsdb_head_samples_appended_total",
                 "Samples appended, repeats included.",

@@ -226,7 +226,7 @@ impl Db {
 
     /// Own memory of the head in bytes, about; mapped files are not in it.
     pub fn head_bytes(&self) -> usize {
-        self.head.heap_bytes()
+        self.head.heap_bytes().sum()
     }
 
     /// Takes no more writes, syncs the log and gives the folder free. Repeating it changes nothing.

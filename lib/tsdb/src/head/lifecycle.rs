@@ -210,15 +210,64 @@ impl Partition {
     }
 
     /// Bytes of own memory.
-    pub fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> HeapBytes {
         let index = |t: &super::partition::TenantIndex| {
             t.pairs.heap_bytes() + t.all.heap_bytes() + t.by_hash.capacity() * 5
         };
-        self.slab.heap_bytes()
-            + self.chunks.open.heap_bytes()
-            + self.chunks.full.heap_bytes()
-            + self.labels.heap_bytes()
-            + self.extras.len() * 160
-            + self.tenants.iter().flatten().map(|t| index(t)).sum::<usize>()
+        HeapBytes {
+            series: self.slab.heap_bytes() + self.labels.heap_bytes(),
+            open_chunks: self.chunks.open.heap_bytes(),
+            full_chunks: self.chunks.full.heap_bytes(),
+            index: self.tenants.iter().flatten().map(|t| index(t)).sum(),
+            extras: self.extras.len() * EXTRA_BYTES,
+        }
+    }
+}
+
+/// About what the extra state of a series takes, samples left out.
+const EXTRA_BYTES: usize = 160;
+
+/// Own memory of the head, about, in bytes; mapped files are not in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeapBytes {
+    /// State of the series and the numbers of their labels.
+    pub series: usize,
+    /// Chunks that grow.
+    pub open_chunks: usize,
+    /// Full chunks that are not in files yet.
+    pub full_chunks: usize,
+    /// Texts of labels, postings and tables of series.
+    pub index: usize,
+    /// What few series have: histograms, late samples, start timestamps.
+    pub extras: usize,
+}
+
+impl HeapBytes {
+    /// All of it.
+    pub fn sum(&self) -> usize {
+        self.parts().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Each part with its name.
+    pub fn parts(&self) -> [(&'static str, usize); 5] {
+        [
+            ("series", self.series),
+            ("open_chunks", self.open_chunks),
+            ("full_chunks", self.full_chunks),
+            ("index", self.index),
+            ("extras", self.extras),
+        ]
+    }
+}
+
+impl std::iter::Sum for HeapBytes {
+    fn sum<I: Iterator<Item = HeapBytes>>(all: I) -> Self {
+        all.fold(HeapBytes::default(), |a, b| HeapBytes {
+            series: a.series + b.series,
+            open_chunks: a.open_chunks + b.open_chunks,
+            full_chunks: a.full_chunks + b.full_chunks,
+            index: a.index + b.index,
+            extras: a.extras + b.extras,
+        })
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! [`Hot`] is two cache lines: the raw tail of up to [`TAIL`] floats with what decides whether the next sample goes
 //! there. [`Cold`] is touched when the tail is encoded, and by readers. What few series need (histograms,
-//! out-of-order samples, start timestamps) lies in [`super::extra`]. [`Slab`] keeps both in pages.
+//! out-of-order samples, start timestamps) lies in [`super::partition::Extra`]. [`Slab`] keeps both in regions of a huge
+//! page each.
 //!
 //! Invariant: slots rise and are never reused, so a reference to a series that left memory can be told from any
-//! other; a page whose series have all left is given back.
+//! other; the memory of [`GROUP`] neighbours that have all left is given back.
 //!
 //! This is a hot file: a sample that goes to the tail allocates nothing.
 
 use cairn_model::TimestampMs;
+use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, give_back, zeroed};
 
 use super::arena::WordList;
 use super::chains::Chain;
@@ -79,21 +81,47 @@ pub struct Cold {
     pub labels: WordList,
 }
 
-/// Series of a page: 64 hot states are 8 KiB.
-const PAGE: usize = 64;
+/// Series of a region, which fill a huge page: 11 bytes a series are left over.
+const REGION: usize = 18 * GROUP;
 
-struct Page {
-    hot: [Hot; PAGE],
-    cold: Vec<Cold>,
-    live: u64,
+/// Series whose memory is given back together: their states fill whole pages.
+const GROUP: usize = 512;
+
+#[repr(C, align(2097152))]
+struct Region {
+    hot: [Hot; REGION],
+    cold: [Cold; REGION],
+    live: [u64; REGION / 64],
+}
+
+const _: () = assert!(size_of::<Region>() == HUGE_PAGE_BYTES);
+
+// SAFETY: numbers, and numbers wrapped in types without invariants on their bits.
+unsafe impl AllZeros for Hot {}
+// SAFETY: as above.
+unsafe impl AllZeros for Cold {}
+// SAFETY: arrays of the above and of numbers.
+unsafe impl AllZeros for Region {}
+
+impl Region {
+    #[inline]
+    fn is_live(&self, at: usize) -> bool {
+        self.live[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    fn group_is_dead(&self, group: usize) -> bool {
+        self.live[group * GROUP / 64..][..GROUP / 64].iter().all(|bits| *bits == 0)
+    }
 }
 
 /// All series of a partition, by slot.
 #[derive(Default)]
 pub struct Slab {
-    pages: Vec<Option<Box<Page>>>,
+    regions: Vec<Option<Box<Region>>>,
     next: u32,
     live: usize,
+    /// Groups of existing regions whose memory was given back.
+    given_back: usize,
 }
 
 impl Hot {
@@ -121,20 +149,16 @@ impl Slab {
             return None;
         }
         let slot = self.next;
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        if at == 0 {
-            let empty = Page {
-                hot: std::array::from_fn(|_| Hot::new(0, 0)),
-                cold: Vec::with_capacity(PAGE),
-                live: 0,
-            };
-            self.pages.push(Some(Box::new(empty)));
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        if number == self.regions.len() {
+            self.regions.push(Some(zeroed()));
         }
-        let page =
-            self.pages[page].as_mut().expect("the last page is given back only when a next one is begun");
-        page.hot[at] = hot;
-        page.cold.push(cold);
-        page.live |= 1 << at;
+        let region = self.regions[number]
+            .as_mut()
+            .expect("the last region is given back only when a next one is begun");
+        region.hot[at] = hot;
+        region.cold[at] = cold;
+        region.live[at / 64] |= 1 << (at % 64);
         self.next += 1;
         self.live += 1;
         Some(slot)
@@ -143,32 +167,32 @@ impl Slab {
     /// Whether the slot holds a series.
     #[inline]
     pub fn is_live(&self, slot: u32) -> bool {
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        matches!(self.pages.get(page), Some(Some(p)) if p.live >> at & 1 == 1)
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        matches!(self.regions.get(number), Some(Some(r)) if r.is_live(at))
     }
 
     /// The series' hot state, if the slot holds a series.
     #[inline]
     pub fn hot(&self, slot: u32) -> Option<&Hot> {
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let page = self.pages.get(page)?.as_ref()?;
-        (page.live >> at & 1 == 1).then(|| &page.hot[at])
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        let region = self.regions.get(number)?.as_ref()?;
+        region.is_live(at).then(|| &region.hot[at])
     }
 
     /// The series' hot state for writing, if the slot holds a series.
     #[inline]
     pub fn hot_mut(&mut self, slot: u32) -> Option<&mut Hot> {
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let page = self.pages.get_mut(page)?.as_mut()?;
-        (page.live >> at & 1 == 1).then(|| &mut page.hot[at])
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        let region = self.regions.get_mut(number)?.as_mut()?;
+        region.is_live(at).then(|| &mut region.hot[at])
     }
 
     /// Both states of a series.
     #[inline]
     pub fn get(&self, slot: u32) -> Option<(&Hot, &Cold)> {
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let page = self.pages.get(page)?.as_ref()?;
-        (page.live >> at & 1 == 1).then(|| (&page.hot[at], &page.cold[at]))
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        let region = self.regions.get(number)?.as_ref()?;
+        region.is_live(at).then(|| (&region.hot[at], &region.cold[at]))
     }
 
     /// Both states of a live series for writing.
@@ -177,31 +201,40 @@ impl Slab {
     /// When the slot holds no series.
     #[inline]
     pub fn live_mut(&mut self, slot: u32) -> (&mut Hot, &mut Cold) {
-        let (page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let page = self.pages[page].as_mut().expect("callers hold a live slot");
-        debug_assert!(page.live >> at & 1 == 1);
-        (&mut page.hot[at], &mut page.cold[at])
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        let region = self.regions[number].as_mut().expect("callers hold a live slot");
+        debug_assert!(region.is_live(at));
+        (&mut region.hot[at], &mut region.cold[at])
     }
 
     /// Forgets a series. Its labels, chunks and extras are the caller's to free.
     pub fn remove(&mut self, slot: u32) {
-        let (at_page, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let is_last = at_page + 1 == self.pages.len() && !(self.next as usize).is_multiple_of(PAGE);
-        let Some(Some(page)) = self.pages.get_mut(at_page) else { return };
-        if page.live >> at & 1 == 0 {
+        let (number, at) = (slot as usize / REGION, slot as usize % REGION);
+        let Some(Some(region)) = self.regions.get_mut(number) else { return };
+        if !region.is_live(at) {
             return;
         }
-        page.live &= !(1 << at);
+        region.live[at / 64] &= !(1 << (at % 64));
         self.live -= 1;
-        if page.live == 0 && !is_last {
-            self.pages[at_page] = None;
+        let (group, next) = (slot as usize / GROUP, self.next as usize);
+        if (group + 1) * GROUP > next || !region.group_is_dead(at / GROUP) {
+            return;
         }
+        if (number + 1) * REGION <= next && region.live.iter().all(|bits| *bits == 0) {
+            self.regions[number] = None;
+            self.given_back -= REGION / GROUP - 1;
+            return;
+        }
+        let range = at / GROUP * GROUP..(at / GROUP + 1) * GROUP;
+        give_back(&mut region.hot[range.clone()]);
+        give_back(&mut region.cold[range]);
+        self.given_back += 1;
     }
 
     /// Slots of live series, rising.
     pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        self.pages.iter().enumerate().filter_map(|(i, p)| Some((i, p.as_ref()?))).flat_map(|(i, p)| {
-            (0..PAGE).filter(|at| p.live >> at & 1 == 1).map(move |at| (i * PAGE + at) as u32)
+        self.regions.iter().enumerate().filter_map(|(i, r)| Some((i, r.as_ref()?))).flat_map(|(i, r)| {
+            (0..REGION).filter(move |at| r.is_live(*at)).map(move |at| (i * REGION + at) as u32)
         })
     }
 
@@ -222,8 +255,12 @@ impl Slab {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let page = size_of::<Page>() + PAGE * size_of::<Cold>();
-        self.pages.capacity() * 8 + self.pages.iter().flatten().count() * page
+        let group = GROUP * (size_of::<Hot>() + size_of::<Cold>());
+        // Of the last region only what was touched.
+        let untouched = self.regions.len() * REGION - self.next as usize;
+        self.regions.capacity() * 8 + self.regions.iter().flatten().count() * HUGE_PAGE_BYTES
+            - self.given_back * group
+            - untouched * (size_of::<Hot>() + size_of::<Cold>())
     }
 }
 
@@ -252,20 +289,53 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_never_reused_and_empty_pages_given_back() {
+    fn slots_are_never_reused_and_the_memory_of_dead_groups_is_given_back() {
         let mut s = Slab::default();
-        for i in 0..130 {
+        for i in 0..REGION as u64 + 130 {
             assert_eq!(s.add(Hot::new(i, i), cold()), Some(i as u32));
         }
-        for slot in 0..64 {
+        let before = s.heap_bytes();
+        for slot in 0..GROUP as u32 {
             s.remove(slot);
         }
-        assert!(s.pages[0].is_none() && !s.is_live(3) && s.hot(3).is_none());
-        s.remove(129);
-        s.remove(129);
-        assert_eq!(s.len(), 65);
-        assert_eq!(s.add(Hot::new(7, 7), cold()), Some(130));
-        assert_eq!(s.slots().count(), 66);
-        assert_eq!(s.slots().last(), Some(130));
+        assert!(!s.is_live(3) && s.hot(3).is_none());
+        assert_eq!(s.hot(GROUP as u32).unwrap().hash, GROUP as u64, "the next group is as it was");
+        assert_eq!(before - s.heap_bytes(), GROUP * (size_of::<Hot>() + size_of::<Cold>()));
+        s.remove(REGION as u32 + 129);
+        s.remove(REGION as u32 + 129);
+        assert_eq!(s.len(), REGION - GROUP + 129);
+        assert_eq!(s.add(Hot::new(7, 7), cold()), Some(REGION as u32 + 130));
+        assert_eq!(s.slots().count(), REGION - GROUP + 130);
+        assert_eq!(s.slots().last(), Some(REGION as u32 + 130));
+        for slot in GROUP as u32..REGION as u32 {
+            s.remove(slot);
+        }
+        assert!(s.regions[0].is_none() && s.given_back == 0);
+        assert_eq!(s.slots().count(), 130);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_slab_holds_what_a_map_holds(steps in proptest::collection::vec((0u32..12, 0u32..3_000), 1..60)) {
+            let (mut slab, mut map) = (Slab::default(), std::collections::BTreeMap::new());
+            for (what, n) in steps {
+                if what < 8 {
+                    for _ in 0..n {
+                        let hash = u64::from(slab.end()) * 31;
+                        let slot = slab.add(Hot::new(hash, 1), cold()).unwrap();
+                        map.insert(slot, hash);
+                    }
+                } else {
+                    let from = n.wrapping_mul(7919) % slab.end().max(1);
+                    for slot in from..(from + n).min(slab.end()) {
+                        slab.remove(slot);
+                        map.remove(&slot);
+                    }
+                }
+                proptest::prop_assert_eq!(slab.len(), map.len());
+            }
+            let held: Vec<_> = slab.slots().map(|slot| (slot, slab.hot(slot).unwrap().hash)).collect();
+            proptest::prop_assert_eq!(held, map.into_iter().collect::<Vec<_>>());
+        }
     }
 }

@@ -10,6 +10,7 @@ use cairn_runtime::Rng;
 use parking_lot::{Mutex, RwLock};
 
 use super::chunks::window_of;
+use super::lifecycle::HeapBytes;
 use super::partition::{Identity, Partition, Request, TAG_BITS, Verdicts};
 use super::series::WindowNo;
 use super::side::PartKey;
@@ -242,7 +243,7 @@ impl Head {
     }
 
     /// Bytes of the head's own memory, about.
-    pub fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> HeapBytes {
         self.partitions.iter().map(|p| p.read().heap_bytes()).sum()
     }
 

@@ -18,8 +18,14 @@ use crate::block::file::FileWriter;
 use crate::decbuf::{Decbuf, put_str, put_uvarint};
 use crate::error::TsdbError;
 
-/// Postings collected in one pass over the series: 64 MiB of them.
+/// Most postings collected in one pass over the series: 64 MiB of them.
 const PASS_POSTINGS: u64 = 8 << 20;
+
+/// As many are collected, whatever the number of series: 4 MiB.
+const MIN_PASS_POSTINGS: u64 = 1 << 19;
+
+/// Postings collected in one pass for each series: a head of few series is not to grow much while it is cut.
+const PASS_POSTINGS_A_SERIES: u64 = 2;
 
 /// Bytes of series read back at once.
 const READ_BACK_BYTES: usize = 1 << 20;
@@ -224,12 +230,13 @@ impl IndexWriter {
         drop(all);
 
         let names: Vec<(u32, u64)> = std::mem::take(&mut self.name_counts).into_iter().collect();
+        let most = (self.series * PASS_POSTINGS_A_SERIES).clamp(MIN_PASS_POSTINGS, PASS_POSTINGS);
         let mut rest = names.as_slice();
         while let Some(first) = rest.first() {
             let mut sum = first.1;
             let more = rest[1..].iter().take_while(|(_, n)| {
                 sum += n;
-                sum <= PASS_POSTINGS
+                sum <= most
             });
             let (pass, after) = rest.split_at(1 + more.count());
             entries += self.write_pass(pass, &mut table)?;

@@ -69,7 +69,7 @@ impl Db {
     fn has_room(&self) -> Result<bool, TsdbError> {
         let dir = self.options.dir.join(SNAPSHOT_DIR);
         let free = self.runtime.disk.free_bytes(&dir).map_err(TsdbError::io("ask for the room of", &dir))?;
-        Ok(free / 2 > self.head.heap_bytes() as u64)
+        Ok(free / 2 > self.head.heap_bytes().sum() as u64)
     }
 
     /// Takes a snapshot; `false` when a window is being closed, cut or released, or the log is being replayed.
