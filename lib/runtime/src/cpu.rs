@@ -3,10 +3,19 @@
 //! Anything that computes for more than about half a millisecond runs here, so that sockets keep being served. Work that
 //! nobody waits for runs behind all else: on threads of its own, which the system gives the time that is left.
 //! In a simulation everything runs inline, which keeps the order of effects a function of the seed.
+//!
+//! The parts: [`crew`] (the threads of what is awaited), [`share`] (one computation on several of them).
 
+mod crew;
+mod share;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
+
+use crew::Crew;
 
 /// Niceness of background threads. Judgement: a tenth of a core when all others are busy, so that locks they hold are
 /// given back soon.
@@ -15,13 +24,12 @@ const BACKGROUND_NICE: i32 = 10;
 /// A bounded pool of computing threads.
 #[derive(Clone)]
 pub struct CpuPool {
-    slots: Option<Slots>,
-    threads: usize,
+    threads: Option<Threads>,
 }
 
 #[derive(Clone)]
-struct Slots {
-    awaited: Arc<Semaphore>,
+struct Threads {
+    awaited: Arc<Crew>,
     background: Arc<Semaphore>,
 }
 
@@ -34,42 +42,62 @@ impl CpuPool {
     /// At most `threads` computations at a time, and as many in the background; further ones wait in order.
     pub fn threads(threads: usize) -> Self {
         let threads = threads.max(1);
-        let slots = || Arc::new(Semaphore::new(threads));
-        CpuPool { slots: Some(Slots { awaited: slots(), background: slots() }), threads }
+        let (awaited, background) = (Arc::new(Crew::new(threads)), Arc::new(Semaphore::new(threads)));
+        CpuPool { threads: Some(Threads { awaited, background }) }
     }
 
     /// Runs everything on the caller's thread.
     pub fn inline() -> Self {
-        CpuPool { slots: None, threads: 1 }
+        CpuPool { threads: None }
     }
 
     /// Whether everything runs on the caller's thread, so that nothing may wait for another thread.
     pub fn is_inline(&self) -> bool {
-        self.slots.is_none()
+        self.threads.is_none()
     }
 
     /// How many computations run at once.
     pub fn parallelism(&self) -> usize {
-        self.threads
+        self.threads.as_ref().map_or(1, |threads| threads.awaited.size())
     }
 
-    /// Runs `f` and gives its result.
+    /// Runs `f` and gives its result. `f` runs even if the caller does not wait for it any more.
     ///
     /// # Errors
     /// [`Panicked`] when `f` panicked.
-    #[allow(clippy::disallowed_methods)] // this is the one place that may
     pub async fn run<T: Send + 'static>(
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
-        let Some(slots) = &self.slots else { return caught(f) };
-        let permit = slots.awaited.clone().acquire_owned().await.expect(NEVER_CLOSED);
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            f()
-        })
-        .await
-        .map_err(|_| Panicked)
+        let Some(threads) = &self.threads else { return caught(f) };
+        let (done, result) = oneshot::channel();
+        let event_loop = Handle::try_current();
+        threads.awaited.submit(Box::new(move || {
+            // What is computed may start tasks.
+            let _entered = event_loop.as_ref().map(Handle::enter);
+            let _ = done.send(caught(f)); // whoever waited may have gone
+        }));
+        result.await.unwrap_or(Err(Panicked))
+    }
+
+    /// Runs `part` for every number below `parts`, on all cores that are idle, and gives the results in their order.
+    /// For parts of some hundred microseconds: another core takes some ten to begin.
+    ///
+    /// # Panics
+    /// When a part did, once the others have run.
+    pub fn share<R: Send>(&self, parts: usize, part: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        match &self.threads {
+            Some(threads) => threads.awaited.share(parts, part),
+            None => (0..parts).map(part).collect(),
+        }
+    }
+
+    /// Drops `value`, on another core when one is idle: what an answer was made of need not be gone before the answer
+    /// goes out.
+    pub fn drop_behind<T: Send + 'static>(&self, value: T) {
+        if let Some(threads) = &self.threads {
+            threads.awaited.drop_behind(value);
+        }
     }
 
     /// Runs `f`, which no request waits for, on a thread that yields to all others, and gives its result.
@@ -81,8 +109,8 @@ impl CpuPool {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
-        let Some(slots) = &self.slots else { return caught(f) };
-        let permit = slots.background.clone().acquire_owned().await.expect(NEVER_CLOSED);
+        let Some(threads) = &self.threads else { return caught(f) };
+        let permit = threads.background.clone().acquire_owned().await.expect(NEVER_CLOSED);
         let (done, result) = oneshot::channel();
         let thread = move || {
             // Where the system refuses, it runs as all others do.
@@ -99,10 +127,10 @@ impl CpuPool {
     }
 }
 
-const NEVER_CLOSED: &str = "the pool's semaphores are never closed";
+const NEVER_CLOSED: &str = "the pool's semaphore is never closed";
 
 fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|_| Panicked)
+    catch_unwind(AssertUnwindSafe(f)).map_err(|_| Panicked)
 }
 
 #[cfg(test)]
@@ -123,18 +151,31 @@ mod tests {
     async fn background_work_is_nice_and_takes_no_slot_of_what_is_awaited() {
         let pool = CpuPool::threads(1);
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let behind = tokio::spawn({
-            let pool = pool.clone();
-            async move {
-                pool.run_behind(move || {
-                    held.recv().expect("the test sends");
-                    rustix::process::getpriority_process(None)
-                })
-                .await
-            }
+        let behind = pool.run_behind(move || {
+            held.recv().expect("the test sends");
+            rustix::process::getpriority_process(None)
         });
-        assert_eq!(pool.run(|| 7).await.unwrap(), 7);
-        release.send(()).unwrap();
-        assert_eq!(behind.await.unwrap().unwrap().unwrap(), BACKGROUND_NICE);
+        let awaited = async {
+            assert_eq!(pool.run(|| 7).await.unwrap(), 7);
+            release.send(()).unwrap();
+        };
+        let (nice, ()) = futures::join!(behind, awaited);
+        assert_eq!(nice.unwrap().unwrap(), BACKGROUND_NICE);
+    }
+
+    #[tokio::test]
+    async fn what_is_computed_is_inside_the_event_loop_of_who_asked() {
+        let here = Handle::current().id();
+        for pool in [CpuPool::threads(1), CpuPool::inline()] {
+            assert_eq!(pool.run(|| Handle::current().id()).await.unwrap(), here);
+        }
+    }
+
+    #[test]
+    fn parts_are_in_order_on_the_callers_thread_where_there_is_no_other() {
+        let ran = std::sync::Mutex::new(Vec::new());
+        CpuPool::inline().share(5, |i| ran.lock().unwrap().push((i, std::thread::current().id())));
+        let me = std::thread::current().id();
+        assert_eq!(ran.into_inner().unwrap(), (0..5).map(|i| (i, me)).collect::<Vec<_>>());
     }
 }

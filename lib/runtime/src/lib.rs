@@ -2,8 +2,8 @@
 //!
 //! Everything above takes a [`Runtime`], so the same code runs on the real machine and in a seeded simulation.
 //! The parts: [`clock`], [`rng`], [`net`], [`disk`] stand for the machine; [`tasks`] supervises background work;
-//! [`cpu`] runs long computations beside the event loop; [`memory`] is for large states; [`metrics`] is the registry of
-//! `/metrics`.
+//! [`cpu`] runs long computations beside the event loop, on several cores where it pays; [`memory`] is for large states;
+//! [`metrics`] is the registry of `/metrics`.
 //!
 //! Invariant: with a simulated [`Runtime`], the same seed gives the same sequence of effects.
 

@@ -372,13 +372,15 @@ impl Evaluation {
                 delayed_name_removal: o.delayed_name_removal,
                 type_and_unit_labels: o.type_and_unit_labels,
                 start_timestamps: o.start_timestamps,
-                parallelism: o.cpu.parallelism(),
             },
             budget: &self.budget,
             counts: &self.counts,
             decoder: &*o.decoder,
+            cpu: &o.cpu,
         };
-        let (value, notes) = evaluator.query_value()?;
+        let evaluated = evaluator.query_value();
+        o.cpu.drop_behind(fetched);
+        let (value, notes) = evaluated?;
         Ok((value, notes.texts(&self.query)))
     }
 }

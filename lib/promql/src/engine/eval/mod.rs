@@ -25,6 +25,7 @@ pub mod source;
 use std::sync::Arc;
 
 use cairn_model::storage::Series;
+use cairn_runtime::CpuPool;
 
 use super::budget::Budget;
 use super::column::{Column, EvalSeries, Matrix, is_absent, without_metadata};
@@ -48,8 +49,6 @@ pub struct EvalOptions {
     pub type_and_unit_labels: bool,
     /// Start timestamps take part in finding counter resets.
     pub start_timestamps: bool,
-    /// Threads that one query may use.
-    pub parallelism: usize,
 }
 
 /// One evaluation: plan, data, budget.
@@ -66,6 +65,8 @@ pub struct Evaluator<'a> {
     pub counts: &'a SampleCounts,
     /// Reads encoded chunks.
     pub decoder: &'a dyn DecodeChunk,
+    /// The cores it may use.
+    pub cpu: &'a CpuPool,
 }
 
 /// A scalar on a grid.

@@ -1,7 +1,7 @@
 //! Columns one by one: what leaves yield and aggregations consume, on several threads.
 //!
-//! Work is cut into contiguous stretches of series, one a thread; what the stretches give is joined in their
-//! order, so results do not depend on which thread was faster.
+//! Work is cut into contiguous stretches of series, one a core; what the stretches give is joined in their order, so
+//! results depend neither on which core was faster nor on how many took part.
 //!
 //! This is a hot file: a leaf writes into buffers that live as long as its stretch.
 
@@ -22,8 +22,8 @@ use crate::functions::sliding;
 /// millisecond, so a query ends well within 100 ms.
 const CHECK_EVERY: usize = 64;
 
-/// Estimated work below which a second thread costs more than it saves: starting one takes about 50 µs, a unit of
-/// work about 7 ns.
+/// Estimated work below which a second core costs more than it saves: it takes some 50 µs to begin, a unit of work
+/// about 7 ns.
 const PARALLEL_WORK: usize = 60_000;
 
 /// Buffers of one thread.
@@ -113,31 +113,23 @@ impl Evaluator<'_> {
         notes: &mut Annotations,
         job: impl Fn(Range<usize>, &mut Scratch, &mut Annotations) -> Result<R, QueryError> + Sync,
     ) -> Result<Vec<R>, QueryError> {
-        let threads = self.options.parallelism.min(items).min(1 + work / PARALLEL_WORK).max(1);
+        let stretches = self.cpu.parallelism().min(items).min(1 + work / PARALLEL_WORK).max(1);
         let job = |range, notes: &mut Annotations| {
             let mut scratch = Scratch { tally: self.counts.tally(), ..Scratch::default() };
             let result = job(range, &mut scratch, notes);
             self.counts.add(&scratch.tally);
             result
         };
-        if threads == 1 {
+        if stretches == 1 {
             return Ok(vec![job(0..items, notes)?]);
         }
-        let bound = |i: usize| items * i / threads;
-        let run = |i: usize| {
+        let bound = |i: usize| items * i / stretches;
+        let results = self.cpu.share(stretches, |i| {
             let mut notes = Annotations::default();
             let result = job(bound(i)..bound(i + 1), &mut notes);
             (result, notes)
-        };
-        let run = &run;
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|i| scope.spawn(move || run(i))).collect();
-            let first = run(0);
-            let others =
-                others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            std::iter::once(first).chain(others).collect()
         });
-        let mut values = Vec::with_capacity(threads);
+        let mut values = Vec::with_capacity(stretches);
         for (result, part) in results {
             notes.merge(part);
             values.push(result?);
