@@ -79,7 +79,9 @@ impl Gathered {
         let mut begin = 0;
         let mut series = Vec::with_capacity(self.ends.len());
         for end in self.ends {
-            let mut chunks: Vec<AggrChunk> = pieces.by_ref().take(end - begin).collect();
+            // Collecting would make room for four where most series have one.
+            let mut chunks: Vec<AggrChunk> = Vec::with_capacity(end - begin);
+            chunks.extend(pieces.by_ref().take(end - begin));
             if !chunks.is_sorted_by_key(AggrChunk::min_ms) {
                 chunks.sort_by_key(AggrChunk::min_ms);
             }

@@ -6,15 +6,19 @@
 //! ranks one after the other. External labels take part as labels of every series, since they may stand between its
 //! own and so change the order. Labels that nobody looks at have a rank and no text.
 //!
+//! Where there are many series each partition's are sorted on a core of their own, then merged.
+//!
 //! Invariant: the order is that of all merged labels, see [`ExternalLabels::merge`].
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use cairn_model::Labels;
 use cairn_model::external::ExternalLabels;
 use cairn_model::labels::{LabelsRef, write_label};
 use cairn_model::storage::WantedLabels;
-use hashbrown::{HashMap, HashSet};
+use cairn_runtime::CpuPool;
+use hashbrown::HashMap;
 
 use super::pairs::{PairId, Pairs};
 
@@ -102,40 +106,77 @@ pub struct Selected {
     pub repeats: bool,
 }
 
+/// Series from which on several cores sort them. Judgement: some hundred microseconds of work.
+const SPREAD_SERIES: usize = 1024;
+
 /// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels; of those they have
 /// what is `wanted`.
 pub fn sort_into(
     picked: &[Picked],
     external: &ExternalLabels,
     wanted: &WantedLabels,
+    cpu: &CpuPool,
     out: &mut Vec<Selected>,
 ) {
     let ranks = Ranks::of(picked, external, wanted);
-    let (bits, per_key) = ranks.key_layout();
-    let count = picked.iter().map(|p| p.series.len()).sum();
+    let count: usize = picked.iter().map(|p| p.series.len()).sum();
+    let cores = if count < SPREAD_SERIES { 1 } else { cpu.parallelism() };
+    let run = |partition: usize| Run::of(partition, &picked[partition], &ranks);
+    let mut runs = match cores {
+        1 => (0..picked.len()).map(run).collect(),
+        _ => cpu.share(picked.len(), run),
+    };
     let mut keyed: Vec<Key> = Vec::with_capacity(count);
-    let (mut lists, mut list): (Vec<u32>, Vec<u32>) = (Vec::with_capacity(count * 8), Vec::new());
-    for (partition, p) in picked.iter().enumerate() {
-        for (slot, own) in p.series() {
-            ranks.list(partition, own, &mut list);
-            let rank = |i: usize| u128::from(list.get(i).copied().unwrap_or(0));
-            let head = (0..per_key).fold(0, |key, i| key << bits | rank(i));
-            let begin = lists.len() as u32;
-            lists.extend_from_slice(&list);
-            keyed.push(Key { head, list: begin..lists.len() as u32, partition: partition as u8, slot });
-        }
-    }
-    let list = |k: &Key| &lists[k.list.start as usize..k.list.end as usize];
-    let tail = |k: &Key| list(k).get(per_key..).unwrap_or_default();
-    keyed.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| tail(a).cmp(tail(b))));
-    out.reserve(keyed.len());
-    let mut texts = Texts { ranks: &ranks, buffer: Vec::new(), made: HashSet::new() };
+    runs.iter_mut().for_each(|run| keyed.append(&mut run.keys));
+    let lists: Vec<&[u32]> = runs.iter().map(|run| &run.lists[..]).collect();
+    let list = |k: &Key| &lists[usize::from(k.partition)][k.list.start as usize..k.list.end as usize];
+    let per_key = ranks.key_layout().1;
+    // This sort finds the runs and merges them.
+    keyed.sort_by(|a, b| a.compare(b, per_key, list));
     let is_few = *wanted != WantedLabels::All;
-    for (i, k) in keyed.iter().enumerate() {
-        let before = i.checked_sub(1).filter(|_| ranks.replaces).map(|b| list(&keyed[b]));
-        let labels = if is_few { texts.shared(list(k)) } else { texts.labels(list(k)) };
-        let repeats = before == Some(list(k));
-        out.push(Selected { labels, partition: k.partition, slot: k.slot, repeats });
+    let stretch = |i: usize| {
+        let (begin, end) = (count * i / cores, count * (i + 1) / cores);
+        let mut texts = Texts { ranks: &ranks, buffer: Vec::new(), few: Vec::new(), made: HashMap::new() };
+        let mut selected = Vec::with_capacity(end - begin);
+        for at in begin..end {
+            let k = &keyed[at];
+            let before = at.checked_sub(1).filter(|_| ranks.replaces).map(|b| list(&keyed[b]));
+            let labels = if is_few { texts.shared(list(k)) } else { texts.labels(list(k)) };
+            let repeats = before == Some(list(k));
+            selected.push(Selected { labels, partition: k.partition, slot: k.slot, repeats });
+        }
+        selected
+    };
+    out.reserve(count);
+    cpu.share(cores, stretch).into_iter().for_each(|mut selected| out.append(&mut selected));
+}
+
+/// The series of a partition in order.
+struct Run {
+    keys: Vec<Key>,
+    /// Ranks of the series, one after the other.
+    lists: Vec<u32>,
+}
+
+impl Run {
+    fn of(partition: usize, picked: &Picked, ranks: &Ranks<'_>) -> Run {
+        let (bits, per_key) = ranks.key_layout();
+        let external = ranks.external.len() * picked.series.len();
+        let mut lists: Vec<u32> = Vec::with_capacity(picked.lists.len() + external);
+        let mut keys: Vec<Key> = Vec::with_capacity(picked.series.len());
+        for (slot, own) in picked.series() {
+            let begin = lists.len();
+            ranks.append_list(partition, own, &mut lists);
+            let first = &lists[begin..];
+            let first = &first[..first.len().min(per_key)];
+            let head = first.iter().fold(0, |key: u128, rank| key << bits | u128::from(*rank));
+            let head = head.checked_shl(bits * (per_key - first.len()) as u32).unwrap_or(0);
+            let list = begin as u32..lists.len() as u32;
+            keys.push(Key { head, list, partition: partition as u8, slot });
+        }
+        let list = |k: &Key| &lists[k.list.start as usize..k.list.end as usize];
+        keys.sort_unstable_by(|a, b| a.compare(b, per_key, list));
+        Run { keys, lists }
     }
 }
 
@@ -143,40 +184,52 @@ pub fn sort_into(
 struct Key {
     /// The first ranks.
     head: u128,
-    /// Where all of them are.
+    /// Where all of them are, in the run of its partition.
     list: Range<u32>,
     partition: u8,
     slot: u32,
+}
+
+impl Key {
+    /// Compares by all ranks, `per_key` of which are in the head.
+    fn compare<'a>(&self, other: &Key, per_key: usize, list: impl Fn(&Key) -> &'a [u32]) -> Ordering {
+        let tail = |k: &Key| list(k).get(per_key..).unwrap_or_default();
+        self.head.cmp(&other.head).then_with(|| tail(self).cmp(tail(other)))
+    }
 }
 
 /// Makes label sets of ranks.
 struct Texts<'a> {
     ranks: &'a Ranks<'a>,
     buffer: Vec<u8>,
-    /// Sets that were made, where many series have the same.
-    made: HashSet<Labels>,
+    /// The ranks of a series whose labels are wanted.
+    few: Vec<u32>,
+    /// Sets that were made of them, where many series have the same.
+    made: HashMap<Box<[u32]>, Labels>,
 }
 
 impl Texts<'_> {
-    fn write(&mut self, list: &[u32]) {
+    fn labels(&mut self, list: &[u32]) -> Labels {
         self.buffer.clear();
         for rank in list {
             self.buffer.extend_from_slice(self.ranks.texts[*rank as usize]);
         }
-    }
-
-    fn labels(&mut self, list: &[u32]) -> Labels {
-        self.write(list);
         LabelsRef::from_canonical(&self.buffer).to_labels()
     }
 
     fn shared(&mut self, list: &[u32]) -> Labels {
-        self.write(list);
-        if let Some(labels) = self.made.get(&self.buffer[..]) {
-            return labels.clone();
-        }
-        let labels = LabelsRef::from_canonical(&self.buffer).to_labels();
-        self.made.insert(labels.clone());
+        let mut few = std::mem::take(&mut self.few);
+        few.clear();
+        few.extend(list.iter().filter(|rank| !self.ranks.texts[**rank as usize].is_empty()));
+        let labels = match self.made.get(&few[..]) {
+            Some(labels) => labels.clone(),
+            None => {
+                let labels = self.labels(&few);
+                self.made.insert(few[..].into(), labels.clone());
+                labels
+            }
+        };
+        self.few = few;
         labels
     }
 }
@@ -226,25 +279,27 @@ impl<'a> Ranks<'a> {
 
     /// Bits of a rank in a key, and how many ranks it holds.
     fn key_layout(&self) -> (u32, usize) {
-        let bits = if self.texts.len() <= usize::from(u16::MAX) { u16::BITS } else { u32::BITS };
+        let bits = usize::BITS - self.texts.len().leading_zeros();
         (bits, (u128::BITS / bits) as usize)
     }
 
-    /// The ranks of a series' merged labels, in order.
-    fn list(&self, partition: usize, own: &[u32], list: &mut Vec<u32>) {
-        list.clear();
-        let mut external = self.external.iter().copied().peekable();
+    /// Appends the ranks of a series' merged labels, in order.
+    fn append_list(&self, partition: usize, own: &[u32], lists: &mut Vec<u32>) {
+        let (ranks, mut external) = (&self.own[partition], &self.external[..]);
         for label in own {
-            let rank = self.own[partition][*label as usize];
+            let rank = ranks[*label as usize];
             if rank == 0 {
                 continue;
             }
-            while let Some(before) = external.next_if(|e| *e < rank) {
-                list.push(before);
+            while let [before, rest @ ..] = external
+                && *before < rank
+            {
+                lists.push(*before);
+                external = rest;
             }
-            list.push(rank);
+            lists.push(rank);
         }
-        list.extend(external);
+        lists.extend_from_slice(external);
     }
 }
 

@@ -29,9 +29,11 @@ use super::state::Head;
 use super::tenant::Tenant;
 
 /// Series of a batch of an answer.
-const BATCH_SERIES: usize = 1024;
+const BATCH_SERIES: usize = 4096;
 /// Series that are looked at under one lock.
 const SLICE_SERIES: usize = 256;
+/// Series from which on several cores work on them. Judgement: some hundred microseconds of work.
+const SPREAD_SERIES: usize = 1024;
 
 /// What a chunk of one sample takes: count, time and value.
 const SAMPLE_BYTES: usize = 20;
@@ -79,6 +81,12 @@ impl HeadStore {
         done.map_err(|e| StoreError::Read { object: "head".to_owned(), reason: e.to_string() })
     }
 
+    /// Runs `part` for every number below `parts`, on several cores when there are many series, and gives the results in
+    /// their order.
+    fn spread<R: Send>(&self, series: usize, parts: usize, part: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        if series < SPREAD_SERIES { (0..parts).map(part).collect() } else { self.cpu.share(parts, part) }
+    }
+
     /// The series of a request, in the order in which they are answered.
     fn select(&self, request: &SeriesRequest) -> Vec<Selected> {
         let tenants = self.head.tenants.in_scope(&request.tenants);
@@ -90,11 +98,15 @@ impl HeadStore {
             let Some(rest) = tenant.external.narrow(&request.matchers) else { continue };
             // Where external labels make series alike, labels tell which.
             let labelled = !wanted.is_none() || self.has_replaced(tenant);
-            let pick = |partition| self.pick(partition, tenant, &rest, request, labelled);
-            let picked: Vec<Picked> = self.head.partitions.iter().map(pick).collect();
+            let find = |partition| Self::find(partition, tenant, &rest);
+            let found: Vec<Found> = self.head.partitions.iter().map(find).collect();
+            let series = found.iter().map(|f| f.slots.len()).sum();
+            let picked = self.spread(series, found.len(), |i| {
+                self.pick(&self.head.partitions[i], &found[i], tenant, request, labelled)
+            });
             runs += 1;
             match labelled {
-                true => sort_into(&picked, &tenant.external, wanted, &mut selected),
+                true => sort_into(&picked, &tenant.external, wanted, &self.cpu, &mut selected),
                 false => without_labels(&picked, &mut selected),
             }
         }
@@ -115,28 +127,30 @@ impl HeadStore {
         self.head.partitions.iter().any(has)
     }
 
-    /// The series of one partition, slice by slice.
+    /// The series of one partition that match.
+    fn find(partition: &RwLock<Partition>, tenant: &Tenant, matchers: &[Matcher]) -> Found {
+        let partition = partition.read();
+        let slots = partition.tenant(tenant.number).map(|index| select(index, matchers));
+        Found { slots: slots.unwrap_or_default(), sweeps: partition.sweeps() }
+    }
+
+    /// Those of them that have data, slice by slice.
     fn pick(
         &self,
         partition: &RwLock<Partition>,
+        found: &Found,
         tenant: &Tenant,
-        matchers: &[Matcher],
         request: &SeriesRequest,
         labelled: bool,
     ) -> Picked {
         let range = (request.min_ms, request.max_ms);
-        let (slots, sweeps) = {
-            let partition = partition.read();
-            let slots = partition.tenant(tenant.number).map(|index| select(index, matchers));
-            (slots.unwrap_or_default(), partition.sweeps())
-        };
         let mut picked = Picked::default();
-        for slice in slots.chunks(SLICE_SERIES) {
+        for slice in found.slots.chunks(SLICE_SERIES) {
             let partition = partition.read();
-            if partition.sweeps() != sweeps {
+            if partition.sweeps() != found.sweeps {
                 // Pair numbers may have got another meaning: all anew, this time under one lock.
                 picked = Picked::default();
-                partition.pick(tenant.number, &slots, range, labelled, &mut picked);
+                partition.pick(tenant.number, &found.slots, range, labelled, &mut picked);
                 break;
             }
             partition.pick(tenant.number, slice, range, labelled, &mut picked);
@@ -176,27 +190,38 @@ impl HeadStore {
         for (i, s) in batch.iter().enumerate() {
             by_partition.entry(s.partition).or_default().push(i);
         }
+        let slices: Vec<&[usize]> = by_partition.values().flat_map(|of| of.chunks(SLICE_SERIES)).collect();
+        let gathered = self.spread(batch.len(), slices.len(), |at| {
+            self.gather_slice(slices[at].iter().map(|i| &batch[*i]), range, newest_only)
+        });
         let mut chunks: Vec<Vec<_>> = batch.iter().map(|_| Vec::new()).collect();
-        for (index, of_partition) in by_partition {
-            for slice in of_partition.chunks(SLICE_SERIES) {
-                let bytes = if newest_only { SAMPLE_BYTES } else { OPEN_CHUNK_BYTES };
-                let mut gathered = Gathered::with_room(slice.len(), bytes);
-                {
-                    let partition = self.head.partitions[usize::from(index)].read();
-                    for &i in slice {
-                        let slot = batch[i].slot;
-                        if !(newest_only && partition.gather_newest(slot, range, &mut gathered)) {
-                            partition.gather(slot, range, &mut gathered);
-                        }
-                        gathered.end_series();
-                    }
-                }
-                for (i, found) in slice.iter().zip(gathered.finish()) {
-                    chunks[*i] = found;
-                }
+        for (slice, found) in slices.iter().zip(gathered) {
+            for (i, found) in slice.iter().zip(found) {
+                chunks[*i] = found;
             }
         }
         chunks
+    }
+
+    /// The chunks of some series of one partition, under one lock.
+    fn gather_slice<'a>(
+        &self,
+        series: impl ExactSizeIterator<Item = &'a Selected> + Clone,
+        range: (TimestampMs, TimestampMs),
+        newest_only: bool,
+    ) -> Vec<Vec<AggrChunk>> {
+        let Some(first) = series.clone().next() else { return Vec::new() };
+        let bytes = if newest_only { SAMPLE_BYTES } else { OPEN_CHUNK_BYTES };
+        let mut gathered = Gathered::with_room(series.len(), bytes);
+        let partition = self.head.partitions[usize::from(first.partition)].read();
+        for s in series {
+            if !(newest_only && partition.gather_newest(s.slot, range, &mut gathered)) {
+                partition.gather(s.slot, range, &mut gathered);
+            }
+            gathered.end_series();
+        }
+        drop(partition);
+        gathered.finish()
     }
 
     fn each_tenant(&self, scope: &TenantScope, mut visit: impl FnMut(&Tenant)) {
@@ -287,6 +312,12 @@ impl HeadStore {
         };
         limited(found, request.limit)
     }
+}
+
+/// The series of a partition that match, and when they were found.
+struct Found {
+    slots: Vec<u32>,
+    sweeps: u64,
 }
 
 /// Takes the first series; those that repeat one stay with it.

@@ -1,6 +1,7 @@
 //! The engine as a whole: head, log and blocks over a disk that crashes and fails.
 
 mod concurrent;
+mod cores;
 mod differential;
 mod doubt;
 mod early;

@@ -18,7 +18,7 @@ fn picked(sets: &[Labels]) -> Vec<Picked> {
 
 fn sorted(sets: &[Labels], external: &ExternalLabels, wanted: &WantedLabels) -> Vec<Selected> {
     let mut out = Vec::new();
-    sort_into(&picked(sets), external, wanted, &mut out);
+    sort_into(&picked(sets), external, wanted, &CpuPool::inline(), &mut out);
     out
 }
 
@@ -60,4 +60,27 @@ fn more_labels_than_a_short_rank_can_number_are_in_order_too() {
     let out = sorted(&sets, &external(&BTreeMap::new()), &WantedLabels::All);
     assert_eq!(out.len(), sets.len());
     assert!(out.is_sorted_by(|a, b| a.labels < b.labels));
+}
+
+#[test]
+fn many_series_are_in_the_same_order_on_several_cores() {
+    // Every fourth series is there twice once the external label has replaced its own.
+    let set = |i: usize| {
+        let replaced = if i.is_multiple_of(4) { "mine" } else { "yours" };
+        let zone = format!("{:02}", i % 7);
+        let pairs = [("a", format!("{:04}", i * 7919 % 3001)), ("c", replaced.to_owned()), ("z", zone)];
+        Labels::from_pairs(pairs).unwrap()
+    };
+    let sets: Vec<Labels> = (0..3000).map(set).chain((0..3000).step_by(4).map(|i| set(i + 1))).collect();
+    let external = external(&BTreeMap::from([("c".to_owned(), "theirs".to_owned())]));
+    for wanted in [WantedLabels::All, WantedLabels::Only(vec!["z".to_owned()])] {
+        let alone = sorted(&sets, &external, &wanted);
+        let mut together = Vec::new();
+        sort_into(&picked(&sets), &external, &wanted, &CpuPool::threads(3), &mut together);
+        let shown = |all: &[Selected]| -> Vec<(Labels, u8, u32, bool)> {
+            all.iter().map(|s| (s.labels.clone(), s.partition, s.slot, s.repeats)).collect()
+        };
+        assert_eq!(shown(&alone), shown(&together));
+        assert!(alone.iter().any(|s| s.repeats));
+    }
 }
