@@ -71,9 +71,17 @@ fn join_runs(mut list: Vec<Series>) -> Vec<Series> {
     joined
 }
 
-fn push(merged: &mut Vec<Series>, series: Series) {
+fn push(merged: &mut Vec<Series>, mut series: Series) {
     match merged.last_mut() {
-        Some(last) if last.labels == series.labels => last.chunks.extend(series.chunks),
+        Some(last) if last.labels == series.labels => {
+            // Data moves down the list of stores, so what comes later mostly belongs before.
+            if let (Some(end), Some(begin)) = (series.chunks.last(), last.chunks.first())
+                && end.max_ms() < begin.min_ms()
+            {
+                std::mem::swap(&mut last.chunks, &mut series.chunks);
+            }
+            last.chunks.append(&mut series.chunks);
+        }
         _ => merged.push(series),
     }
 }
@@ -83,7 +91,11 @@ fn settle_chunks(series: &mut Series) {
     if ordered {
         return; // the common case: one store, or stores that follow one another in time
     }
-    series.chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
+    let range = |c: &AggrChunk| (c.min_ms(), c.max_ms());
+    series.chunks.sort_by_key(range);
+    if series.chunks.windows(2).all(|w| range(&w[0]) != range(&w[1])) {
+        return;
+    }
     let mut kept: Vec<AggrChunk> = Vec::with_capacity(series.chunks.len());
     for chunk in series.chunks.drain(..) {
         let range = (chunk.min_ms(), chunk.max_ms());

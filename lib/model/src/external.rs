@@ -48,10 +48,16 @@ impl ExternalLabels {
         self.merge_with(series, &mut Vec::new())
     }
 
-    /// The same with a buffer that serves many series. What stands between external labels is copied as it is.
+    /// The same with a buffer that serves many series.
     pub fn merge_with(&self, series: LabelsRef<'_>, buffer: &mut Vec<u8>) -> Labels {
-        let own = series.as_bytes();
         buffer.clear();
+        self.append_merged(series, buffer);
+        LabelsRef::from_canonical(buffer).to_labels()
+    }
+
+    /// Appends the merged set in canonical form. What stands between external labels is copied as it is.
+    pub fn append_merged(&self, series: LabelsRef<'_>, buffer: &mut Vec<u8>) {
+        let own = series.as_bytes();
         buffer.reserve(own.len() + self.0.as_bytes().len());
         let mut labels = series.iter();
         let mut next = labels.next();
@@ -70,7 +76,6 @@ impl ExternalLabels {
             copied = begin;
         }
         buffer.extend_from_slice(&own[copied..]);
-        LabelsRef::from_canonical(buffer).to_labels()
     }
 }
 

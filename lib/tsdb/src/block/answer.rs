@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use cairn_model::storage::{Series, SeriesRequest, StoreError};
-use cairn_model::{AggrChunk, Labels, Matcher};
+use cairn_model::{AggrChunk, LabelsRef, Matcher};
 
 use super::store::{BlockStore, OpenBlock};
 use crate::error::TsdbError;
@@ -22,13 +22,15 @@ use crate::index::{ChunkMeta, KnownSymbols, SeriesEntry};
 pub(super) struct Cursor {
     block: Arc<OpenBlock>,
     series: std::vec::IntoIter<Found>,
+    /// Labels in canonical form, series after series: of blocks that hold the same series, one cursor's are answered.
+    texts: Vec<u8>,
     /// Chunks that overlap the range, series after series.
     metas: Vec<ChunkMeta>,
 }
 
 /// A series that matches and has chunks in the range.
 struct Found {
-    labels: Labels,
+    labels: Range<usize>,
     reference: u32,
     metas: Range<usize>,
 }
@@ -44,10 +46,11 @@ impl Cursor {
         request: &SeriesRequest,
     ) -> Result<Self, TsdbError> {
         let index = block.reader.index();
-        let (mut entry, mut known, mut buffer) =
-            (SeriesEntry::default(), KnownSymbols::default(), Vec::new());
-        let (mut series, mut metas) = (Vec::new(), Vec::new());
-        for reference in index.select(matchers)? {
+        let (mut entry, mut known) = (SeriesEntry::default(), KnownSymbols::default());
+        let (mut texts, mut metas) = (Vec::new(), Vec::new());
+        let selected = index.select(matchers)?;
+        let mut series = Vec::with_capacity(selected.len());
+        for reference in selected {
             index.next_series(reference, &mut entry, &mut known)?;
             let begin = metas.len();
             let overlaps = |c: &&ChunkMeta| c.overlaps(request.min_ms, request.max_ms);
@@ -59,19 +62,23 @@ impl Cursor {
                 metas.extend_from_slice(wanted);
             }
             if !wanted.is_empty() {
-                let labels = block.external.merge_with(entry.labels(), &mut buffer);
-                series.push(Found { labels, reference, metas: begin..metas.len() });
+                let text = texts.len();
+                block.external.append_merged(entry.labels(), &mut texts);
+                series.push(Found { labels: text..texts.len(), reference, metas: begin..metas.len() });
             }
         }
+        let labels = |found: &Found| LabelsRef::from_canonical(&texts[found.labels.clone()]);
         // External labels may push a series past its neighbour.
-        if !series.is_sorted_by(|a, b| a.labels <= b.labels) {
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if !series.is_sorted_by(|a, b| labels(a) <= labels(b)) {
+            series.sort_by(|a, b| labels(a).cmp(&labels(b)));
         }
-        Ok(Cursor { block: block.clone(), series: series.into_iter(), metas })
+        Ok(Cursor { block: block.clone(), series: series.into_iter(), texts, metas })
     }
 
-    fn labels(&self) -> Option<&Labels> {
-        self.series.as_slice().first().map(|found| &found.labels)
+    /// Labels of the next series.
+    fn labels(&self) -> Option<LabelsRef<'_>> {
+        let found = self.series.as_slice().first()?;
+        Some(LabelsRef::from_canonical(&self.texts[found.labels.clone()]))
     }
 
     fn read(
@@ -81,6 +88,7 @@ impl Cursor {
         out: &mut Vec<AggrChunk>,
     ) -> Result<(), TsdbError> {
         let (reader, metas) = (&self.block.reader, &self.metas[found.metas.clone()]);
+        out.reserve(metas.len());
         for chunk in reader.chunks_of(found.reference, metas, request.min_ms, request.max_ms)? {
             out.push(reader.to_aggr(&chunk)?);
         }
@@ -116,19 +124,19 @@ impl Merge {
         &self.store
     }
 
-    /// Once all series were given: what the answer had to do without, one by one.
-    pub(super) fn next_loss(&mut self) -> Option<StoreError> {
-        self.lost.pop()
+    /// Once all series were given: what the answer had to do without.
+    pub(super) fn into_losses(self) -> Vec<StoreError> {
+        self.lost
     }
 
     /// Finds the cursors whose next series comes first. O(blocks): a node has some dozens at most.
     fn find_next(&mut self) {
         self.next.clear();
-        let mut least: Option<&Labels> = None;
+        let mut least: Option<LabelsRef<'_>> = None;
         for (i, cursor) in self.cursors.iter().enumerate() {
             let Some(labels) = cursor.as_ref().and_then(Cursor::labels) else { continue };
             let order = least.map_or(Ordering::Less, |known| {
-                if known == labels { Ordering::Equal } else { labels.cmp(known) }
+                if known == labels { Ordering::Equal } else { labels.cmp(&known) }
             });
             if order == Ordering::Less {
                 self.next.clear();
@@ -140,10 +148,10 @@ impl Merge {
         }
     }
 
-    /// Takes the next series of cursor `i`, and its chunks into `chunks`.
-    fn take_next(&mut self, i: usize, chunks: &mut Vec<AggrChunk>) -> Option<Labels> {
-        let cursor = self.cursors[i].as_mut()?;
-        let found = cursor.series.next()?;
+    /// Takes the next series of cursor `i`: its chunks into `chunks`.
+    fn take_next(&mut self, i: usize, chunks: &mut Vec<AggrChunk>) {
+        let Some(cursor) = self.cursors[i].as_mut() else { return };
+        let Some(found) = cursor.series.next() else { return };
         if !self.request.skip_chunks {
             let had = chunks.len();
             if let Err(e) = cursor.read(&found, &self.request, chunks) {
@@ -153,7 +161,6 @@ impl Merge {
                 self.cursors[i] = None;
             }
         }
-        Some(found.labels)
     }
 }
 
@@ -167,12 +174,11 @@ impl Iterator for Merge {
                 return None;
             }
             self.find_next();
-            let (mut labels, mut chunks) = (None, Vec::new());
+            let first = self.cursors[*self.next.first()?].as_ref()?;
+            let (labels, mut chunks) = (first.labels()?.to_labels(), Vec::new());
             for at in 0..self.next.len() {
-                let taken = self.take_next(self.next[at], &mut chunks);
-                labels = labels.or(taken);
+                self.take_next(self.next[at], &mut chunks);
             }
-            let labels = labels?;
             if !chunks.is_sorted_by_key(|c| (c.min_ms(), c.max_ms())) {
                 chunks.sort_by_key(|c| (c.min_ms(), c.max_ms()));
             }

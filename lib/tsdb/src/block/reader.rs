@@ -127,7 +127,7 @@ impl BlockReader {
         max_ms: TimestampMs,
     ) -> Result<Vec<BlockChunk>, TsdbError> {
         let deleted = self.tombstones.of(u64::from(reference));
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(metas.len());
         for meta in metas.iter().filter(|c| c.overlaps(min_ms, max_ms)) {
             let touched = |i: &&Interval| i.min_ms <= meta.max_ms && meta.min_ms <= i.max_ms;
             let touching: Vec<Interval> = deleted.iter().filter(touched).copied().collect();

@@ -25,7 +25,6 @@ use cairn_model::tenant::{TENANT_LABEL, TenantScope};
 use cairn_model::{Labels, Matcher};
 use cairn_runtime::{CpuPool, Disk, Metrics, Runtime};
 use futures::StreamExt;
-use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use prometheus::IntGauge;
 use tracing::{error, info, warn};
@@ -37,7 +36,7 @@ use crate::error::TsdbError;
 use crate::meta::BlockMeta;
 
 /// Series of a batch of an answer.
-const BATCH_SERIES: usize = 1024;
+const BATCH_SERIES: usize = 4096;
 
 /// The local blocks.
 #[derive(Clone)]
@@ -355,40 +354,37 @@ impl StoreApi for BlockStore {
         if blocks.is_empty() {
             return Ok(futures::stream::empty().boxed());
         }
-        let request = Arc::new(request);
-        let opened = blocks.into_iter().map(|(block, matchers)| {
-            let request = request.clone();
-            self.compute(move || {
-                let cursor = Cursor::open(&block, &matchers, &request);
-                (block, cursor)
-            })
-        });
-        let (mut cursors, mut lost) = (Vec::new(), Vec::new());
-        for opened in join_all(opened).await {
-            match opened? {
-                (_, Ok(cursor)) => cursors.push(cursor),
-                (block, Err(e)) => {
-                    self.quarantine(block.reader.meta().ulid, &e);
-                    lost.extend(block.loss(e.to_string()));
+        // The first batch comes with the cursors: most answers are one batch.
+        let store = self.clone();
+        let begun = self.compute(move || {
+            let request = Arc::new(request);
+            let open = |i: usize| Cursor::open(&blocks[i].0, &blocks[i].1, &request);
+            let (mut cursors, mut lost) = (Vec::new(), Vec::new());
+            for (opened, (block, _)) in store.cpu.share(blocks.len(), open).into_iter().zip(&blocks) {
+                match opened {
+                    Ok(cursor) => cursors.push(cursor),
+                    Err(e) => {
+                        store.quarantine(block.reader.meta().ulid, &e);
+                        lost.extend(block.loss(e.to_string()));
+                    }
                 }
             }
-        }
-        let merge = Merge::new(self.clone(), request, cursors, lost);
-        let batches = futures::stream::unfold(Some(merge), |merge| async move {
-            let mut merge = merge?;
-            let store = merge.store().clone();
-            let next_batch = move || {
-                let batch: Vec<Series> = merge.by_ref().take(BATCH_SERIES).collect();
-                (batch, merge)
-            };
-            match store.compute(next_batch).await {
-                Ok((batch, mut merge)) if batch.is_empty() => {
-                    merge.next_loss().map(|e| (Err(e), Some(merge)))
+            next_batch(Merge::new(store, request, cursors, lost))
+        });
+        let (first, merge) = begun.await?;
+        let others = futures::stream::unfold(merge, |left| async move {
+            match left {
+                Left::Series(merge) => {
+                    let store = merge.store().clone();
+                    match store.compute(move || next_batch(merge)).await {
+                        Ok((batch, left)) => Some((Ok(batch), left)),
+                        Err(e) => Some((Err(e), Left::Losses(Vec::new()))),
+                    }
                 }
-                Ok((batch, merge)) => Some((Ok(batch), Some(merge))),
-                Err(e) => Some((Err(e), None)),
+                Left::Losses(mut lost) => lost.pop().map(|e| (Err(e), Left::Losses(lost))),
             }
         });
+        let batches = futures::stream::iter([Ok(first)]).chain(others);
         Ok(batches.boxed())
     }
 
@@ -428,6 +424,21 @@ impl StoreApi for BlockStore {
         })
         .await
     }
+}
+
+/// What is still to come of an answer.
+enum Left {
+    Series(Merge),
+    /// What it had to do without, one by one.
+    Losses(Vec<StoreError>),
+}
+
+/// The next series of an answer; fewer than a batch are its last.
+fn next_batch(mut merge: Merge) -> (Vec<Series>, Left) {
+    let batch: Vec<Series> = merge.by_ref().take(BATCH_SERIES).collect();
+    let left =
+        if batch.len() < BATCH_SERIES { Left::Losses(merge.into_losses()) } else { Left::Series(merge) };
+    (batch, left)
 }
 
 fn limited(values: BTreeSet<String>, warnings: Vec<String>, limit: usize) -> Names {
