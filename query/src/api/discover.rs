@@ -9,7 +9,7 @@ use cairn_model::tenant::TenantScope;
 
 use super::Api;
 use super::answer::{Answer, TRUNCATED};
-use super::encode::write_list;
+use super::encode::{labels_size, write_long_list};
 use super::error::Failure;
 use super::params::{Params, invalid};
 use crate::json::{write_labels, write_strings};
@@ -77,9 +77,9 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
         found.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
-    // A label has three bytes of length and its share of the canonical form, and six more in JSON.
-    let mut data = Vec::with_capacity(found.iter().map(|l| l.as_bytes().len() * 3 / 2 + 64).sum());
-    write_list(&mut data, &found, |out, l| write_labels(out, l.as_ref()));
+    let (mut data, cpu) = (Vec::new(), &api.runtime.cpu);
+    write_long_list(&mut data, &found, cpu, labels_size, |out, l| write_labels(out, l.as_ref()));
+    cpu.drop_behind(found);
     Ok(Answer { data, warnings, infos: vec![] })
 }
 

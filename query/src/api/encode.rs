@@ -1,15 +1,17 @@
 //! Results of an evaluation as Prometheus' JSON.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use cairn_model::FloatHistogram;
+use cairn_model::{FloatHistogram, Labels};
 use cairn_promql::engine::QueryStats;
 use cairn_promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
+use cairn_runtime::CpuPool;
 
 use crate::json::{write_float, write_labels, write_point, write_string, write_timestamp};
 
 /// `{"resultType":…,"result":…}`, open: the caller adds `stats` or closes the brace.
-pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
+pub fn write_result(out: &mut Vec<u8>, value: &QueryValue, cpu: &CpuPool) {
     out.extend_from_slice(b"{\"resultType\":\"");
     out.extend_from_slice(kind(value).as_bytes());
     out.extend_from_slice(b"\",\"result\":");
@@ -22,13 +24,19 @@ pub fn write_result(out: &mut Vec<u8>, value: &QueryValue) {
             write_string(out, text);
             out.push(b']');
         }
-        QueryValue::Vector(samples) => write_list(out, samples, write_sample),
+        QueryValue::Vector(samples) => {
+            write_long_list(out, samples, cpu, |s| labels_size(&s.labels) + POINT_BYTES, write_sample);
+        }
         QueryValue::Matrix(series) => {
-            let size = |s: &MatrixSeries| s.labels.as_bytes().len() * 2 + s.floats.len() * POINT_BYTES;
-            out.reserve(series.iter().map(size).sum());
-            write_list(out, series, write_series);
+            let size = |s: &MatrixSeries| labels_size(&s.labels) + s.floats.len() * POINT_BYTES;
+            write_long_list(out, series, cpu, size, write_series);
         }
     }
+}
+
+/// About what labels take: one has some bytes of length and its share of the canonical form, and six more in JSON.
+pub fn labels_size(labels: &Labels) -> usize {
+    labels.as_bytes().len() * 3 / 2 + 64
 }
 
 /// About what a float's point takes: seconds without a fraction, 17 digits and what stands between them.
@@ -83,6 +91,65 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut 
         write(out, item);
     }
     out.push(b']');
+}
+
+/// Size from which on several cores write a list. Judgement: some hundred microseconds of work.
+const SPREAD_BYTES: usize = 32 << 10;
+
+/// The same of a list that may be long, on several cores where it is; `size` estimates what an item takes.
+pub fn write_long_list<T: Sync>(
+    out: &mut Vec<u8>,
+    items: &[T],
+    cpu: &CpuPool,
+    size: impl Fn(&T) -> usize,
+    write: impl Fn(&mut Vec<u8>, &T) + Sync,
+) {
+    let total: usize = items.iter().map(&size).sum();
+    let cores = if total < SPREAD_BYTES { 1 } else { cpu.parallelism() };
+    let stretches = stretches_of(items, total, cores, size);
+    // The first stretch is written where the whole list will be, so that only the others are copied.
+    let begin = std::mem::take(out);
+    let written = cpu.share(stretches.len(), |i| {
+        let (items, bytes) = (&items[stretches[i].0.clone()], stretches[i].1);
+        let mut out = Vec::with_capacity(if i == 0 { begin.len() + total + ENVELOPE_BYTES } else { bytes });
+        if i == 0 {
+            out.extend_from_slice(&begin);
+        }
+        for (at, item) in items.iter().enumerate() {
+            out.push(if i == 0 && at == 0 { b'[' } else { b',' });
+            write(&mut out, item);
+        }
+        out
+    });
+    let mut written = written.into_iter();
+    *out = written.next().unwrap_or(begin);
+    written.for_each(|more| out.extend_from_slice(&more));
+    if items.is_empty() {
+        out.push(b'[');
+    }
+    out.push(b']');
+}
+
+/// Room for what stands around a list.
+const ENVELOPE_BYTES: usize = 256;
+
+/// `items` in up to `count` stretches of about the same size, with that.
+fn stretches_of<T>(
+    items: &[T],
+    total: usize,
+    count: usize,
+    size: impl Fn(&T) -> usize,
+) -> Vec<(Range<usize>, usize)> {
+    let mut stretches = Vec::with_capacity(count);
+    let (mut begin, mut bytes) = (0, 0);
+    for (i, item) in items.iter().enumerate() {
+        bytes += size(item);
+        if bytes >= total.div_ceil(count) || i + 1 == items.len() {
+            stretches.push((begin..i + 1, bytes));
+            (begin, bytes) = (i + 1, 0);
+        }
+    }
+    stretches
 }
 
 /// `[t,"v"]` of a scalar, which Prometheus never prints with an exponent.
@@ -174,4 +241,38 @@ fn write_quoted(out: &mut Vec<u8>, v: f64) {
     out.push(b'"');
     write_float(out, v);
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_the_same_from_several_cores() {
+        let items: Vec<usize> = (0..20_000).map(|i| i * 7919 % 10_007).collect();
+        for n in [0, 1, 2, 3, 5_000, items.len()] {
+            let (mut want, mut size) = (b"x".to_vec(), 0);
+            write_list(&mut want, &items[..n], |out, i| out.extend_from_slice(i.to_string().as_bytes()));
+            for cpu in [CpuPool::inline(), CpuPool::threads(2), CpuPool::threads(5)] {
+                let mut got = b"x".to_vec();
+                // An estimate, and not a good one.
+                let estimate = |i: &usize| 3 + i % 11;
+                size = items[..n].iter().map(estimate).sum();
+                write_long_list(&mut got, &items[..n], &cpu, estimate, |out, i| {
+                    out.extend_from_slice(i.to_string().as_bytes());
+                });
+                assert!(got == want, "{n} items");
+            }
+            assert!(n < items.len() || size > SPREAD_BYTES, "the longest list is long enough");
+        }
+    }
+
+    #[test]
+    fn stretches_hold_everything_once_and_are_about_alike() {
+        let sizes = [5, 1, 1, 1, 50, 1, 1, 20, 20];
+        let stretches = stretches_of(&sizes, 100, 3, |s| *s);
+        assert_eq!(stretches, [(0..5, 58), (5..9, 42)]);
+        assert_eq!(stretches_of(&sizes, 100, 1, |s| *s), [(0..9, 100)]);
+        assert_eq!(stretches_of(&sizes[..0], 0, 3, |s| *s), []);
+    }
 }

@@ -37,7 +37,7 @@ pub async fn instant(State(api): State<Api>, request: Request) -> Result<Respons
     let (slot, queued) = api.slot().await;
     let result = api.engine.instant(&view, &query, t_ms, &options).await?;
     drop(slot);
-    answer(result, limit, &p, queued, as_arrow)
+    api.answer(result, limit, &p, queued, as_arrow)
 }
 
 /// `/api/v1/query_range`
@@ -56,7 +56,7 @@ pub async fn range(State(api): State<Api>, request: Request) -> Result<Response,
     let (slot, queued) = api.slot().await;
     let result = api.engine.range(&view, &query, start, end, step, &options).await?;
     drop(slot);
-    answer(result, limit, &p, queued, as_arrow)
+    api.answer(result, limit, &p, queued, as_arrow)
 }
 
 /// The step in milliseconds, of a range that has not too many of them.
@@ -99,6 +99,38 @@ impl QueryApi {
         (slot, self.runtime.clock.monotonic().saturating_sub(asked))
     }
 
+    /// The answer, as JSON with statistics where they are asked for, `queued` being the time spent waiting; Arrow has no
+    /// place for them.
+    fn answer(
+        &self,
+        mut result: QueryResult,
+        limit: usize,
+        p: &Params,
+        queued: Duration,
+        as_arrow: bool,
+    ) -> Result<Response, Failure> {
+        let mut warnings = result.warnings;
+        if limit > 0 && truncate(&mut result.value, limit) {
+            warnings.push(TRUNCATED.to_owned());
+        }
+        let stats = p.get("stats");
+        warnings.extend(stats.and_then(stats_warning));
+        if as_arrow {
+            let stream = arrow::stream(&result.value, &warnings, &result.infos);
+            let stream =
+                stream.map_err(|e| Failure(ApiError::Internal(format!("cannot write Arrow: {e}"))))?;
+            return Ok(([(CONTENT_TYPE, arrow::MEDIA_TYPE)], stream).into_response());
+        }
+        let mut data = Vec::new();
+        write_result(&mut data, &result.value, &self.runtime.cpu);
+        if stats.is_some() {
+            data.extend_from_slice(b",\"stats\":");
+            write_stats(&mut data, &result.stats, queued);
+        }
+        data.push(b'}');
+        Ok(Answer { data, warnings, infos: result.infos }.into_response())
+    }
+
     /// Options of a query whose data is at most `auto_resolution_ms` coarse where the choice is left to us.
     fn query_options(&self, p: &Params, auto_resolution_ms: i64) -> Result<QueryOptions, Failure> {
         let longest_ns = self.options.timeout_ms.saturating_mul(NS_PER_MS);
@@ -121,36 +153,6 @@ impl QueryApi {
             ..QueryOptions::default()
         })
     }
-}
-
-/// The answer, as JSON with statistics where they are asked for, `queued` being the time spent waiting; Arrow has no
-/// place for them.
-fn answer(
-    mut result: QueryResult,
-    limit: usize,
-    p: &Params,
-    queued: Duration,
-    as_arrow: bool,
-) -> Result<Response, Failure> {
-    let mut warnings = result.warnings;
-    if limit > 0 && truncate(&mut result.value, limit) {
-        warnings.push(TRUNCATED.to_owned());
-    }
-    let stats = p.get("stats");
-    warnings.extend(stats.and_then(stats_warning));
-    if as_arrow {
-        let stream = arrow::stream(&result.value, &warnings, &result.infos);
-        let stream = stream.map_err(|e| Failure(ApiError::Internal(format!("cannot write Arrow: {e}"))))?;
-        return Ok(([(CONTENT_TYPE, arrow::MEDIA_TYPE)], stream).into_response());
-    }
-    let mut data = Vec::new();
-    write_result(&mut data, &result.value);
-    if stats.is_some() {
-        data.extend_from_slice(b",\"stats\":");
-        write_stats(&mut data, &result.stats, queued);
-    }
-    data.push(b'}');
-    Ok(Answer { data, warnings, infos: result.infos }.into_response())
 }
 
 fn truncate(value: &mut QueryValue, limit: usize) -> bool {
