@@ -8,7 +8,7 @@
 //!
 //! This is a hot file: growth allocates nothing but regions.
 
-use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, zeroed};
+use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Huge};
 
 /// Bytes of content in a piece: with the link it is a cache line.
 const PIECE_BYTES: usize = 60;
@@ -40,14 +40,13 @@ struct Piece {
     bytes: [u8; PIECE_BYTES],
 }
 
-#[repr(C, align(2097152))]
 struct Pieces([Piece; REGION_PIECES]);
 
 // SAFETY: numbers and bytes.
 unsafe impl AllZeros for Pieces {}
 
 struct Region {
-    pieces: Box<Pieces>,
+    pieces: Huge<Pieces>,
     /// Pieces ever used since the region was empty; those behind are free and in no list.
     made: u32,
     /// Pieces in chains.
@@ -173,7 +172,7 @@ impl Chains {
             self.regions.push(None);
         }
         self.regions[number] =
-            Some(Region { pieces: zeroed(), made: 0, used: 0, free: NOTHING, listed: true });
+            Some(Region { pieces: Huge::zeroed(), made: 0, used: 0, free: NOTHING, listed: true });
         self.candidates.push(number as u32);
         self.spare += 1;
         number

@@ -11,7 +11,7 @@
 //! This is a hot file: a sample that goes to the tail allocates nothing.
 
 use cairn_model::TimestampMs;
-use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, give_back, zeroed};
+use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Huge, give_back};
 
 use super::arena::WordList;
 use super::chains::Chain;
@@ -81,20 +81,20 @@ pub struct Cold {
     pub labels: WordList,
 }
 
-/// Series of a region, which fill a huge page: 11 bytes a series are left over.
-const REGION: usize = 18 * GROUP;
+/// Series of a region, which is a huge page; the number is a power of two because it divides every slot.
+const REGION: usize = 16 * GROUP;
 
 /// Series whose memory is given back together: their states fill whole pages.
 const GROUP: usize = 512;
 
-#[repr(C, align(2097152))]
+#[repr(C)]
 struct Region {
     hot: [Hot; REGION],
     cold: [Cold; REGION],
     live: [u64; REGION / 64],
 }
 
-const _: () = assert!(size_of::<Region>() == HUGE_PAGE_BYTES);
+const _: () = assert!(size_of::<Region>() <= HUGE_PAGE_BYTES);
 
 // SAFETY: numbers, and numbers wrapped in types without invariants on their bits.
 unsafe impl AllZeros for Hot {}
@@ -117,7 +117,7 @@ impl Region {
 /// All series of a partition, by slot.
 #[derive(Default)]
 pub struct Slab {
-    regions: Vec<Option<Box<Region>>>,
+    regions: Vec<Option<Huge<Region>>>,
     next: u32,
     live: usize,
     /// Groups of existing regions whose memory was given back.
@@ -151,7 +151,7 @@ impl Slab {
         let slot = self.next;
         let (number, at) = (slot as usize / REGION, slot as usize % REGION);
         if number == self.regions.len() {
-            self.regions.push(Some(zeroed()));
+            self.regions.push(Some(Huge::zeroed()));
         }
         let region = self.regions[number]
             .as_mut()
@@ -202,7 +202,7 @@ impl Slab {
     #[inline]
     pub fn live_mut(&mut self, slot: u32) -> (&mut Hot, &mut Cold) {
         let (number, at) = (slot as usize / REGION, slot as usize % REGION);
-        let region = self.regions[number].as_mut().expect("callers hold a live slot");
+        let region: &mut Region = self.regions[number].as_mut().expect("callers hold a live slot");
         debug_assert!(region.is_live(at));
         (&mut region.hot[at], &mut region.cold[at])
     }
