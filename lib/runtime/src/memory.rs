@@ -21,6 +21,9 @@ const PAGE_BYTES: usize = 4096;
 /// It must be one, padding aside, and the type must own nothing that has to be dropped.
 pub unsafe trait AllZeros {}
 
+// SAFETY: bytes.
+unsafe impl<const N: usize> AllZeros for [u8; N] {}
+
 /// A value in memory of its own, in huge pages where the system has them.
 pub struct Huge<T: AllZeros> {
     mapping: NonNull<T>,

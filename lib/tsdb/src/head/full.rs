@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use cairn_model::{Encoding, TimestampMs};
+use cairn_runtime::memory::Huge;
 use crc32c::crc32c;
 
 use super::series::{TenantNo, WindowNo};
@@ -62,18 +63,45 @@ struct File {
     windows: Vec<(TenantNo, WindowNo)>,
 }
 
+/// A file under construction. Its memory goes back to the system when the file is written.
+#[derive(Default)]
+struct Building {
+    memory: Option<Huge<[u8; FILE_BYTES]>>,
+    len: usize,
+}
+
+impl Building {
+    /// Appends what the caller saw to have room.
+    fn extend(&mut self, bytes: &[u8]) {
+        let memory = self.memory.get_or_insert_with(Huge::zeroed);
+        memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+}
+
+impl AsRef<[u8]> for Building {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.as_ref().map_or(&[], |memory| &memory[..self.len])
+    }
+}
+
 /// The full chunks of a partition.
 pub struct FullChunks {
     files: VecDeque<File>,
     /// Number of the first of `files`.
     first: u32,
-    building: Vec<u8>,
+    building: Building,
     building_windows: Vec<(TenantNo, WindowNo)>,
 }
 
 impl Default for FullChunks {
     fn default() -> Self {
-        FullChunks { files: VecDeque::new(), first: 1, building: Vec::new(), building_windows: Vec::new() }
+        FullChunks {
+            files: VecDeque::new(),
+            first: 1,
+            building: Building::default(),
+            building_windows: Vec::new(),
+        }
     }
 }
 
@@ -123,28 +151,34 @@ impl FullChunks {
         encoding: Encoding,
         payload: &[u8],
     ) -> u64 {
-        if self.building.len() + HEADER_BYTES + payload.len() > FILE_BYTES {
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&before.to_le_bytes());
+        header[8..16].copy_from_slice(&min_ms.to_le_bytes());
+        header[16..24].copy_from_slice(&max_ms.to_le_bytes());
+        header[24..28].copy_from_slice(&slot.to_le_bytes());
+        header[28..32].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        header[32] = encoding as u8;
+        header[36..].copy_from_slice(&crc32c(payload).to_le_bytes());
+        if self.building.len + HEADER_BYTES + payload.len() > FILE_BYTES {
             self.cut_file();
         }
-        if self.building.is_empty() {
-            self.building.reserve_exact(FILE_BYTES);
-            self.building.extend_from_slice(&FILE_MAGIC);
+        let file = (u64::from(self.first) + self.files.len() as u64) << OFFSET_BITS;
+        if FILE_MAGIC.len() + HEADER_BYTES + payload.len() > FILE_BYTES {
+            // Histograms of very many buckets: a file of its own.
+            let content = [&FILE_MAGIC[..], &header, payload].concat().into();
+            self.files.push_back(File { content, on_disk: false, crc: 0, windows: vec![(tenant, window)] });
+            return file | FILE_MAGIC.len() as u64;
         }
-        let at = self.building.len();
-        let b = &mut self.building;
-        b.extend_from_slice(&before.to_le_bytes());
-        b.extend_from_slice(&min_ms.to_le_bytes());
-        b.extend_from_slice(&max_ms.to_le_bytes());
-        b.extend_from_slice(&slot.to_le_bytes());
-        b.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        b.extend_from_slice(&[encoding as u8, 0, 0, 0]);
-        b.extend_from_slice(&crc32c(payload).to_le_bytes());
-        b.extend_from_slice(payload);
+        if self.building.len == 0 {
+            self.building.extend(&FILE_MAGIC);
+        }
+        let at = self.building.len;
+        self.building.extend(&header);
+        self.building.extend(payload);
         if !self.building_windows.contains(&(tenant, window)) {
             self.building_windows.push((tenant, window));
         }
-        let file = u64::from(self.first) + self.files.len() as u64;
-        file << OFFSET_BITS | at as u64
+        file | at as u64
     }
 
     /// The header at a locator; `None` when it names nothing that is still here.
@@ -184,17 +218,17 @@ impl FullChunks {
             Some(file) => Some((&file.content, at)),
             None => {
                 let building = u64::from(self.first) + self.files.len() as u64;
-                (locator >> OFFSET_BITS == building).then_some((&self.building[..], at))
+                (locator >> OFFSET_BITS == building).then_some((self.building.as_ref(), at))
             }
         }
     }
 
     /// Ends the buffer, so that maintenance can write it.
     pub fn cut_file(&mut self) {
-        if self.building.is_empty() {
+        if self.building.len == 0 {
             return;
         }
-        let content = Bytes::from(std::mem::take(&mut self.building));
+        let content = Bytes::from_owner(std::mem::take(&mut self.building));
         let windows = std::mem::take(&mut self.building_windows);
         self.files.push_back(File { content, on_disk: false, crc: 0, windows });
     }
@@ -240,14 +274,29 @@ impl FullChunks {
 
     /// Bytes in memory of its own, mapped files left out.
     pub fn heap_bytes(&self) -> usize {
-        self.building.capacity()
-            + self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len()).sum::<usize>()
+        self.building.len + self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len()).sum::<usize>()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chunk_larger_than_a_file_has_one_of_its_own() {
+        let mut full = FullChunks::default();
+        let first = full.push(1, (0, 0), 0, (0, 9), Encoding::Xor, b"small");
+        let large = vec![7; FILE_BYTES];
+        let second = full.push(1, (0, 0), first, (10, 19), Encoding::Histogram, &large);
+        let third = full.push(1, (0, 0), second, (20, 29), Encoding::Xor, b"small too");
+        let sizes: Vec<usize> = full.unwritten().iter().map(|(_, content)| content.len()).collect();
+        assert_eq!(sizes, [8 + HEADER_BYTES + 5, 8 + HEADER_BYTES + FILE_BYTES]);
+        let last = full.get(third).unwrap();
+        assert_eq!((last.before, &last.bytes[..]), (second, &b"small too"[..]));
+        let middle = full.get(last.before).unwrap();
+        assert_eq!((middle.before, middle.bytes.len(), middle.max_ms), (first, FILE_BYTES, 19));
+        assert_eq!(&full.get(middle.before).unwrap().bytes[..], b"small");
+    }
 
     #[test]
     fn chains_are_walked_from_new_to_old_across_files_until_one_was_dropped() {
