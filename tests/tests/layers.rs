@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["cairn-cluster", "cairn-bucket"],
     &["cairn-tsdb", "cairn-promql", "cairn-net", "cairn-template", "cairn-notify"],
     &["cairn-model", "cairn-proto", "cairn-runtime"],
+    &["base2histogram"], // openraft's, see ADR 0010
 ];
 
 /// Allowed dependencies within a layer: the wire scanner fills the model's batches.
