@@ -80,7 +80,11 @@ fn payload(chunk: &Chunk) -> Vec<u8> {
 fn head_snapshot() -> Vec<u8> {
     let disk = MemDisk::new();
     let machine = Runtime::simulated(1, T0_MS, Arc::new(TcpNet), Arc::new(disk.clone()));
-    let run = tokio::runtime::Builder::new_current_thread().build().expect("a runtime for a seed");
+    let run = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true) // its number is the time
+        .build()
+        .expect("a runtime for a seed");
     run.block_on(async {
         let options = DbOptions { partitions: 1, ..DbOptions::new("/data") };
         let db = Db::open(options, machine).await.expect("an empty disk opens");
