@@ -41,7 +41,11 @@ impl<T: AllZeros> Huge<T> {
     /// When the system has no memory left, as a box would; when `T` needs more than a huge page's alignment.
     pub fn zeroed() -> Self {
         assert!(align_of::<T>() <= HUGE_PAGE_BYTES && size_of::<T>() > 0);
-        let value = Self::map().unwrap_or_else(|e| panic!("cannot take memory from the system: {e}"));
+        let value = Self::map().unwrap_or_else(|e| {
+            panic!(
+                "cannot take memory from the system: {e}; give the process more, or raise vm.max_map_count"
+            )
+        });
         // SAFETY: the range is the value's own; the advice changes how its memory is provided, not what it holds.
         let advised = unsafe { madvise(value.mapping.as_ptr().cast(), Self::len(), Advice::LinuxHugepage) };
         advised.unwrap_or_default(); // a system without them

@@ -103,7 +103,7 @@ fn sorted_partition(
     for slice in slots.chunks(SLICE) {
         let partition = partition.read();
         for &slot in slice.iter().filter(|slot| partition.has_generations(**slot, which)) {
-            series.push((slot, labels.len() as u32));
+            series.push((slot, u32::try_from(labels.len()).expect("a partition's labels are below 16 GiB")));
             let pairs = partition.pairs_of(slot);
             labels.push(pairs.len() as u32);
             labels.extend_from_slice(pairs);
