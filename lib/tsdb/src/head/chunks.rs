@@ -6,7 +6,7 @@
 //!
 //! Invariant: main chunks of a series lie in one window each and are strictly rising in time.
 //!
-//! This is a hot file: encoding a tail allocates nothing but pages of chains.
+//! This is a hot file: encoding a tail allocates nothing but regions of chains.
 
 use cairn_model::{Encoding, TimestampMs};
 
@@ -149,7 +149,7 @@ pub fn is_turn(slot: u32, samples: u8) -> bool {
     u32::from(samples) % TAIL as u32 == phase || samples == CHUNK_SAMPLES
 }
 
-/// Slots that encode in the same round. Judgement: neighbours share the branch and the pages of chains.
+/// Slots that encode in the same round. Judgement: neighbours share the branch and the pieces they touch.
 const SLOTS_A_TURN: u32 = 16;
 
 /// Bytes of a series' open chunk, which it must have.
@@ -161,4 +161,27 @@ pub fn open_chunk_bytes(cold: &Cold) -> usize {
 pub fn window_of(t_ms: TimestampMs, length_ms: i64) -> Option<WindowNo> {
     let window = WindowNo::try_from(t_ms.div_euclid(length_ms)).ok()?;
     (window != NO_WINDOW).then_some(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_spread_over_the_slots_and_no_tail_outgrows_its_place() {
+        let slots = 0..SLOTS_A_TURN * TAIL as u32 * 3;
+        let mut encoded = vec![0u8; slots.len()];
+        for samples in 1..=CHUNK_SAMPLES {
+            let mut turns = 0;
+            for (slot, encoded) in slots.clone().zip(&mut encoded) {
+                assert!(usize::from(samples - *encoded) <= TAIL, "slot {slot} at {samples}");
+                if is_turn(slot, samples) {
+                    *encoded = samples;
+                    turns += 1;
+                }
+            }
+            let expected = if samples == CHUNK_SAMPLES { slots.len() } else { slots.len() / TAIL };
+            assert_eq!(turns, expected, "at {samples} samples");
+        }
+    }
 }
