@@ -4,6 +4,7 @@
 //! tool ([`tools`]) or serve ([`all_in_one`]). What the roles do is in their crates.
 
 mod all_in_one;
+mod allocator;
 mod config;
 mod limits;
 mod logging;
@@ -16,10 +17,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use config::{Cli, Sub, with_file_defaults};
-
-/// Measured on the receive path: a few per cent below the system's allocator, and it returns memory to the system.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Cannot start, or the work of a tool failed.
 const EXIT_FAILED: u8 = 1;

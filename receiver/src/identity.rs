@@ -18,6 +18,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use cairn_proto::v1;
+use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Zeros};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::slots::Slots;
@@ -26,8 +27,10 @@ use crate::wire_keys::WireKeys;
 /// Stands for no entry.
 pub const NO_ENTRY: u32 = u32::MAX;
 
-/// Entries a chunk of the slab: 200 KiB, so that growing neither copies nor doubles.
-const CHUNK: usize = 4096;
+/// Entries of a chunk, which is a huge page. Only a tenant's first chunk is smaller, and grows.
+const CHUNK: usize = HUGE_PAGE_BYTES / size_of::<Entry>();
+/// Entries of a tenant's first chunk at first.
+const FIRST_CHUNK: usize = 1024;
 
 /// Length of a stamp of [`Identity::stamp`], in seconds. Coarse, because writing one dirties a cache line.
 const STAMP_S: u64 = 600;
@@ -45,7 +48,9 @@ pub struct Identity {
 #[derive(Default)]
 struct Table {
     index: Slots,
-    chunks: Vec<Vec<Entry>>,
+    chunks: Vec<Zeros<Entry>>,
+    /// Entries ever used; those behind are zeros.
+    made: usize,
     free: Vec<u32>,
     swept: u32,
 }
@@ -63,6 +68,9 @@ pub struct Entry {
     /// Fingerprint of the metadata that was stored last, 0 = none.
     metadata: AtomicU32,
 }
+
+// SAFETY: numbers.
+unsafe impl AllZeros for Entry {}
 
 impl Entry {
     /// xxHash64 of tenant and labels.
@@ -290,22 +298,27 @@ impl Table {
             seen: AtomicU32::new(stamp),
             metadata: AtomicU32::new(0),
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.chunks[id as usize / CHUNK][id as usize % CHUNK] = entry;
-                id
-            }
-            None => {
-                if self.chunks.last().is_none_or(|c| c.len() == CHUNK) {
-                    self.chunks.push(Vec::with_capacity(CHUNK));
-                }
-                let id = (self.chunks.len() - 1) * CHUNK + self.chunks[self.chunks.len() - 1].len();
-                self.chunks.last_mut().expect("pushed above").push(entry);
-                id as u32
-            }
-        };
+        let id = self.free.pop().unwrap_or_else(|| self.new_place());
+        self.chunks[id as usize / CHUNK][id as usize % CHUNK] = entry;
         self.index.insert(key, id);
         id
+    }
+
+    /// The next place that no entry had yet.
+    fn new_place(&mut self) -> u32 {
+        let (chunk, at) = (self.made / CHUNK, self.made % CHUNK);
+        match self.chunks.get_mut(chunk) {
+            None if chunk == 0 => self.chunks.push(Zeros::new(FIRST_CHUNK)),
+            None => self.chunks.push(Zeros::new(CHUNK)),
+            Some(first) if at == first.len() => {
+                let mut larger = Zeros::new((at * 2).min(CHUNK));
+                larger[..at].swap_with_slice(first);
+                *first = larger;
+            }
+            Some(_) => {}
+        }
+        self.made += 1;
+        (self.made - 1) as u32
     }
 
     /// Makes room for `coming` entries: drops those that nobody sent for long, and everything when that is not
@@ -389,6 +402,20 @@ mod tests {
     }
 
     #[test]
+    fn entries_stay_where_they_are_when_their_chunk_grows() {
+        let identity = Identity::new(1 << 20);
+        let keys: Vec<u128> = (1..=2 * CHUNK as u128 + 7).collect();
+        for part in keys.chunks(999) {
+            send(&identity, part, 1);
+        }
+        assert_eq!(identity.len(), keys.len());
+        let (_, _, new) = send(&identity, &keys, 1);
+        assert_eq!(new, 0);
+        let sizes: Vec<usize> = identity.table.read().chunks.iter().map(|c| c.len()).collect();
+        assert_eq!(sizes, [CHUNK; 3]);
+    }
+
+    #[test]
     fn a_shuffled_order_is_found() {
         let identity = Identity::new(1 << 20);
         let keys: Vec<u128> = (1..=1000).collect();
@@ -413,8 +440,7 @@ mod tests {
         send(&identity, &[1], IDLE_STAMPS);
         assert_eq!(send(&identity, &[4], IDLE_STAMPS + 2), (0, 0, 1));
         assert_eq!(identity.len(), 2, "1 and 4 are left");
-        let places: usize = identity.table.read().chunks.iter().map(Vec::len).sum();
-        assert_eq!(places, 3);
+        assert_eq!(identity.table.read().made, 3, "places");
         // A prediction into a place that has a new owner is not believed.
         assert_eq!(send(&identity, &[1, 2], IDLE_STAMPS + 2), (0, 1, 1));
     }

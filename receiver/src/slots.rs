@@ -2,11 +2,14 @@
 //!
 //! A slot holds 32 bits of the key, which place it and nearly always tell it from others, and the entry's number. So a
 //! lookup costs one cache line here and one of the entry, a growing table reads no entry, and many lookups can be begun
-//! before the first is needed ([`Slots::first`]). Keys are keyed hashes: nobody outside can make them collide.
+//! before the first is needed ([`Slots::first`]). Keys are keyed hashes: nobody outside can make them collide. A large
+//! table lies in huge pages, because its slots are read in no order.
 //!
 //! Invariant: a key that was inserted is found from its home slot on without an empty slot in between.
 //!
 //! This is a hot file.
+
+use cairn_runtime::memory::{AllZeros, Zeros};
 
 use crate::identity::NO_ENTRY;
 
@@ -14,21 +17,29 @@ use crate::identity::NO_ENTRY;
 const MIN_SLOTS: usize = 64;
 
 /// A table of entries by key.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Slots {
     /// A power of two, or none.
-    slots: Vec<Slot>,
+    slots: Zeros<Slot>,
     used: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     tag: u32,
-    /// [`NO_ENTRY`] when empty.
+    /// The entry's number and one; 0 when empty.
     entry: u32,
 }
 
-const EMPTY: Slot = Slot { tag: 0, entry: NO_ENTRY };
+// SAFETY: numbers.
+unsafe impl AllZeros for Slot {}
+
+impl Slot {
+    #[inline]
+    fn entry(self) -> Option<u32> {
+        self.entry.checked_sub(1)
+    }
+}
 
 impl Slots {
     /// Keys in the table.
@@ -48,11 +59,9 @@ impl Slots {
         let mut at = self.home(tag);
         loop {
             let slot = self.slots.get(at)?;
-            if slot.entry == NO_ENTRY {
-                return None;
-            }
-            if slot.tag == tag && is_it(slot.entry) {
-                return Some(slot.entry);
+            let entry = slot.entry()?;
+            if slot.tag == tag && is_it(entry) {
+                return Some(entry);
             }
             at = self.after(at);
         }
@@ -65,14 +74,14 @@ impl Slots {
         self.find(key, |_| true).unwrap_or(NO_ENTRY)
     }
 
-    /// Adds a key that is not in the table.
+    /// Adds a key that is not in the table. `entry` is not [`NO_ENTRY`].
     pub fn insert(&mut self, key: u128, entry: u32) {
         // At most half full, so that runs stay short: 1.5 slots are read on average.
         if (self.used + 1) * 2 > self.slots.len() {
             let bigger = (self.slots.len() * 2).max(MIN_SLOTS);
             self.rebuild(bigger, |_| true);
         }
-        self.place(Slot { tag: tag_of(key), entry });
+        self.place(Slot { tag: tag_of(key), entry: entry + 1 });
     }
 
     /// Forgets the entries that `keep` refuses.
@@ -81,14 +90,14 @@ impl Slots {
     }
 
     fn rebuild(&mut self, len: usize, mut keep: impl FnMut(u32) -> bool) {
-        let old = std::mem::replace(&mut self.slots, vec![EMPTY; len]);
+        let old = std::mem::replace(&mut self.slots, Zeros::new(len));
         self.used = 0;
-        old.into_iter().filter(|s| s.entry != NO_ENTRY && keep(s.entry)).for_each(|s| self.place(s));
+        old.iter().filter(|s| s.entry().is_some_and(&mut keep)).for_each(|s| self.place(*s));
     }
 
     fn place(&mut self, slot: Slot) {
         let mut at = self.home(slot.tag);
-        while self.slots[at].entry != NO_ENTRY {
+        while self.slots[at].entry().is_some() {
             at = self.after(at);
         }
         self.slots[at] = slot;

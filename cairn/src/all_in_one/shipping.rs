@@ -93,6 +93,7 @@ impl Shipping {
             async move {
                 while !shutdown.has_begun() {
                     this.db.maintain().await;
+                    crate::allocator::give_back();
                     this.pause(&shutdown).await;
                 }
             }

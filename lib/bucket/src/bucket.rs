@@ -28,7 +28,7 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// Parts of one multipart upload that are on the way at once; bounds memory at parts × this for unmapped sources.
 const PARTS_IN_FLIGHT: usize = 4;
 /// Bytes of one ranged read while an object is digested.
-const DIGEST_READ_BYTES: u64 = 16 << 20;
+const DIGEST_READ_BYTES: u64 = 2 << 20;
 /// Deletes of one folder that are on the way at once.
 const DELETES_IN_FLIGHT: usize = 8;
 

@@ -3,6 +3,7 @@
 //! State of many series is touched in an order of its own; with small pages every other touch waits for the address
 //! to be translated.
 
+use std::ffi::c_void;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, null_mut};
@@ -25,14 +26,16 @@ pub unsafe trait AllZeros {}
 unsafe impl<const N: usize> AllZeros for [u8; N] {}
 
 /// A value in memory of its own, in huge pages where the system has them.
-pub struct Huge<T: AllZeros> {
+///
+/// Constructors give values of types that are [`AllZeros`] only, or slices of such.
+pub struct Huge<T: ?Sized> {
     mapping: NonNull<T>,
 }
 
 // SAFETY: it owns the value, as a box does.
-unsafe impl<T: AllZeros + Send> Send for Huge<T> {}
+unsafe impl<T: ?Sized + Send> Send for Huge<T> {}
 // SAFETY: as a box.
-unsafe impl<T: AllZeros + Sync> Sync for Huge<T> {}
+unsafe impl<T: ?Sized + Sync> Sync for Huge<T> {}
 
 impl<T: AllZeros> Huge<T> {
     /// A value of zeros. Its memory is taken from the system when it is touched.
@@ -40,49 +43,56 @@ impl<T: AllZeros> Huge<T> {
     /// # Panics
     /// When the system has no memory left, as a box would; when `T` needs more than a huge page's alignment.
     pub fn zeroed() -> Self {
-        assert!(align_of::<T>() <= HUGE_PAGE_BYTES && size_of::<T>() > 0);
-        let value = Self::map().unwrap_or_else(|e| {
-            panic!(
-                "cannot take memory from the system: {e}; give the process more, or raise vm.max_map_count"
-            )
-        });
-        // SAFETY: the range is the value's own; the advice changes how its memory is provided, not what it holds.
-        let advised = unsafe { madvise(value.mapping.as_ptr().cast(), Self::len(), Advice::LinuxHugepage) };
-        advised.unwrap_or_default(); // a system without them
-        value
-    }
-
-    /// Bytes of the mapping.
-    const fn len() -> usize {
-        size_of::<T>().next_multiple_of(HUGE_PAGE_BYTES)
-    }
-
-    /// Maps more than is needed and gives back what lies before and behind the aligned part.
-    fn map() -> io::Result<Self> {
-        let (len, all) = (Self::len(), Self::len() + HUGE_PAGE_BYTES);
-        // SAFETY: a new private mapping at a place of the system's choice, which nobody else knows.
-        let begin = unsafe {
-            mmap_anonymous(null_mut(), all, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
-        };
-        let before = (begin as usize).next_multiple_of(HUGE_PAGE_BYTES) - begin as usize;
-        let value = begin.wrapping_byte_add(before);
-        let behind = HUGE_PAGE_BYTES - before;
-        // SAFETY: both ranges are parts of the new mapping, whole pages, and not part of the value.
-        unsafe {
-            if before > 0 {
-                munmap(begin, before)?;
-            }
-            if behind > 0 {
-                munmap(value.wrapping_byte_add(len), behind)?;
-            }
-        }
-        NonNull::new(value.cast())
-            .map(|mapping| Self { mapping })
-            .ok_or_else(|| io::Error::other("mapped at address 0"))
+        Self { mapping: take(1) }
     }
 }
 
-impl<T: AllZeros> Deref for Huge<T> {
+impl<T: AllZeros> Huge<[T]> {
+    /// A slice of `len` values of zeros.
+    ///
+    /// # Panics
+    /// As [`Huge::zeroed`]; when it has no bytes.
+    pub fn zeroed_slice(len: usize) -> Self {
+        Self { mapping: NonNull::slice_from_raw_parts(take(len), len) }
+    }
+}
+
+/// Takes memory for `len` values from the system.
+fn take<T: AllZeros>(len: usize) -> NonNull<T> {
+    let bytes = size_of::<T>().checked_mul(len).expect("a slice fits the address space");
+    assert!(align_of::<T>() <= HUGE_PAGE_BYTES && bytes > 0);
+    let bytes = bytes.next_multiple_of(HUGE_PAGE_BYTES);
+    let begin = map(bytes).unwrap_or_else(|e| {
+        panic!("cannot take memory from the system: {e}; give the process more, or raise vm.max_map_count")
+    });
+    // SAFETY: the range is a mapping of our own; the advice changes how its memory is provided, not what it holds.
+    let advised = unsafe { madvise(begin.as_ptr(), bytes, Advice::LinuxHugepage) };
+    advised.unwrap_or_default(); // a system without them
+    begin.cast()
+}
+
+/// Maps more than is needed and gives back what lies before and behind the aligned part.
+fn map(bytes: usize) -> io::Result<NonNull<c_void>> {
+    let all = bytes + HUGE_PAGE_BYTES;
+    // SAFETY: a new private mapping at a place of the system's choice, which nobody else knows.
+    let begin =
+        unsafe { mmap_anonymous(null_mut(), all, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
+    let before = (begin as usize).next_multiple_of(HUGE_PAGE_BYTES) - begin as usize;
+    let aligned = begin.wrapping_byte_add(before);
+    let behind = HUGE_PAGE_BYTES - before;
+    // SAFETY: both ranges are parts of the new mapping, whole pages, and not part of the aligned one.
+    unsafe {
+        if before > 0 {
+            munmap(begin, before)?;
+        }
+        if behind > 0 {
+            munmap(aligned.wrapping_byte_add(bytes), behind)?;
+        }
+    }
+    NonNull::new(aligned).ok_or_else(|| io::Error::other("mapped at address 0"))
+}
+
+impl<T: ?Sized> Deref for Huge<T> {
     type Target = T;
 
     #[inline]
@@ -92,7 +102,7 @@ impl<T: AllZeros> Deref for Huge<T> {
     }
 }
 
-impl<T: AllZeros> DerefMut for Huge<T> {
+impl<T: ?Sized> DerefMut for Huge<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and `self` is borrowed for writing.
@@ -100,11 +110,62 @@ impl<T: AllZeros> DerefMut for Huge<T> {
     }
 }
 
-impl<T: AllZeros> Drop for Huge<T> {
+impl<T: ?Sized> Drop for Huge<T> {
     fn drop(&mut self) {
+        let bytes = size_of_val(&**self).next_multiple_of(HUGE_PAGE_BYTES);
         // SAFETY: the mapping is this value's alone, and the value owns nothing that has to be dropped.
-        let unmapped = unsafe { munmap(self.mapping.as_ptr().cast(), Self::len()) };
+        let unmapped = unsafe { munmap(self.mapping.as_ptr().cast(), bytes) };
         debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// A slice that begins as zeros: in huge pages when it fills at least half of one, else in the allocator's memory.
+pub enum Zeros<T> {
+    /// In the allocator's memory.
+    Small(Box<[T]>),
+    /// In memory of its own.
+    Large(Huge<[T]>),
+}
+
+impl<T: AllZeros> Zeros<T> {
+    /// `len` values.
+    ///
+    /// # Panics
+    /// As [`Huge::zeroed`].
+    pub fn new(len: usize) -> Self {
+        if len > HUGE_PAGE_BYTES / 2 / size_of::<T>().max(1) {
+            return Zeros::Large(Huge::zeroed_slice(len));
+        }
+        // SAFETY: zeros are values of the type.
+        Zeros::Small(unsafe { Box::new_zeroed_slice(len).assume_init() })
+    }
+}
+
+impl<T> Default for Zeros<T> {
+    fn default() -> Self {
+        Zeros::Small(Box::default())
+    }
+}
+
+impl<T> Deref for Zeros<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Zeros::Small(values) => values,
+            Zeros::Large(values) => values,
+        }
+    }
+}
+
+impl<T> DerefMut for Zeros<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Zeros::Small(values) => values,
+            Zeros::Large(values) => values,
+        }
     }
 }
 
@@ -144,5 +205,16 @@ mod tests {
         assert_eq!((pages.0[511], pages.0[512], pages.0[1023]), (7, 0, 0));
         pages.0[1023] = 9;
         assert_eq!(pages.0[1023], 9);
+    }
+
+    #[test]
+    fn a_slice_of_zeros_is_small_or_large() {
+        for (len, large) in [(0, false), (7, false), (131_072, false), (131_073, true), (600_000, true)] {
+            let mut zeros = Zeros::<u64>::new(len);
+            assert_eq!((zeros.len(), matches!(zeros, Zeros::Large(_))), (len, large));
+            assert!(zeros.iter().all(|x| *x == 0));
+            zeros.fill(7);
+            assert_eq!(zeros.iter().sum::<u64>(), 7 * len as u64);
+        }
     }
 }

@@ -204,6 +204,8 @@ struct Filler<'a> {
     strays: u32,
     /// Bytes of histograms, exemplars, metadata and symbols.
     loose_bytes: usize,
+    /// Those that were charged.
+    loose_charged: usize,
     /// Fingerprints of metadata that this request has brought already.
     described: HashSet<u64>,
 }
@@ -247,6 +249,7 @@ impl<'a> Filler<'a> {
             last: NO_ENTRY,
             strays: 0,
             loose_bytes: 0,
+            loose_charged: 0,
             described: HashSet::new(),
         }
     }
@@ -499,7 +502,7 @@ impl<'a> Filler<'a> {
 
     #[inline]
     fn charge_now_and_then(&mut self) -> Result<(), FillError> {
-        if self.batch.series.len().is_multiple_of(CHARGE_EVERY) || self.loose_bytes > 0 {
+        if self.batch.series.len().is_multiple_of(CHARGE_EVERY) || self.loose_bytes > self.loose_charged {
             self.charge()?;
         }
         Ok(())
@@ -511,6 +514,7 @@ impl<'a> Filler<'a> {
             + self.batch.floats.t_ms.len() * FLOAT_BYTES
             + self.batch.arena.len()
             + self.loose_bytes;
+        self.loose_charged = self.loose_bytes;
         let needed = (self.permit_base + bytes as u64).saturating_sub(self.body.len() as u64);
         Ok(self.permit.grow_to(needed)?)
     }

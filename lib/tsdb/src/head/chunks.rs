@@ -1,8 +1,13 @@
 //! Where the float samples of a series go when they leave its tail: the open chunk, then the full ones.
 //!
 //! The open chunk lies in a chain of pieces, without the count that begins it; its encoder's state lies in [`Cold`], so
-//! encoding a tail decodes nothing and touches the last piece only. A chunk is full at 120 samples, at the edge of its
+//! encoding a tail decodes nothing and touches the last piece only. A chunk ends with 140 to 147 samples, at the edge of its
 //! window, or when it is long.
+//!
+//! Series begin their windows together. So that they do not all encode, and end their chunks, in the same round of scrapes,
+//! each encodes in a turn of its own ([`is_turn`]), and a window's first chunk has a length of its own
+//! ([`FIRST_CHUNK_FROM`]). The memory of open chunks is then about the same at all times, and full ones come evenly. Chunks
+//! are a little longer than Prometheus', so that a window of two hours has hardly more of them.
 //!
 //! Invariant: main chunks of a series lie in one window each and are strictly rising in time.
 //!
@@ -13,11 +18,20 @@ use cairn_model::{Encoding, TimestampMs};
 use super::chains::{Chain, Chains};
 use super::full::FullChunks;
 use super::histogram::Closed;
-use super::series::{Cold, Hot, NO_WINDOW, TAIL, WindowNo};
+use super::series::{Cold, FIRST_CHUNK, Hot, NO_WINDOW, TAIL, WindowNo};
 use crate::chunkenc::XorAppender;
 
-/// Samples of a full chunk, as Prometheus and Thanos expect them.
-pub const CHUNK_SAMPLES: u8 = 120;
+/// A chunk ends in the first turn from so many samples on. Prometheus aims at 120 and takes up to 240.
+const CHUNK_FROM: u8 = 140;
+
+/// The same of a window's first chunk, which is shorter by up to [`FIRST_STEPS`] − 1 times [`TAIL`].
+const FIRST_CHUNK_FROM: u8 = CHUNK_FROM - (FIRST_STEPS - 1) * TAIL as u8;
+
+/// Lengths that first chunks have: so many that ends of chunks are spread over all rounds.
+const FIRST_STEPS: u8 = 17;
+
+/// Samples of a chunk at most.
+pub const MAX_CHUNK_SAMPLES: u8 = CHUNK_FROM + TAIL as u8 - 1;
 
 /// Longest open chunk.
 pub const MAX_OPEN_BYTES: usize = 2048;
@@ -75,7 +89,9 @@ impl Chunks {
         s.hot.tail_len = 0;
         s.cold.open = self.open.replace_last(s.cold.open, &self.scratch[COUNT_BYTES..]);
         s.cold.open_len += (self.scratch.len() - before) as u16;
-        if s.hot.encoded >= CHUNK_SAMPLES || usize::from(s.cold.open_len) + MAX_TAIL_BYTES > MAX_OPEN_BYTES {
+        if s.hot.encoded >= full_from(s.slot, s.hot.flags)
+            || usize::from(s.cold.open_len) + MAX_TAIL_BYTES > MAX_OPEN_BYTES
+        {
             self.open_is_full(s, start_ms);
         }
     }
@@ -110,6 +126,7 @@ impl Chunks {
         s.cold.open = Chain::NONE;
         s.cold.open_len = 0;
         s.hot.encoded = 0;
+        s.hot.flags &= !FIRST_CHUNK;
     }
 
     /// Adds a closed histogram chunk.
@@ -145,8 +162,16 @@ impl Chunks {
 /// all series began together, all tails would be full in the same round of scrapes, whose writes would wait.
 #[inline]
 pub fn is_turn(slot: u32, samples: u8) -> bool {
-    let phase = slot / SLOTS_A_TURN % TAIL as u32;
-    u32::from(samples) % TAIL as u32 == phase || samples == CHUNK_SAMPLES
+    u32::from(samples) % TAIL as u32 == slot / SLOTS_A_TURN % TAIL as u32
+}
+
+/// Samples from which on an encoded chunk is full; such a chunk ends with less than [`TAIL`] more.
+fn full_from(slot: u32, flags: u8) -> u8 {
+    if flags & FIRST_CHUNK == 0 {
+        return CHUNK_FROM;
+    }
+    let step = slot / (SLOTS_A_TURN * TAIL as u32) % u32::from(FIRST_STEPS);
+    FIRST_CHUNK_FROM + step as u8 * TAIL as u8
 }
 
 /// Slots that encode in the same round. Judgement: neighbours share the branch and the pieces they touch.
@@ -171,7 +196,7 @@ mod tests {
     fn turns_are_spread_over_the_slots_and_no_tail_outgrows_its_place() {
         let slots = 0..SLOTS_A_TURN * TAIL as u32 * 3;
         let mut encoded = vec![0u8; slots.len()];
-        for samples in 1..=CHUNK_SAMPLES {
+        for samples in 1..=MAX_CHUNK_SAMPLES {
             let mut turns = 0;
             for (slot, encoded) in slots.clone().zip(&mut encoded) {
                 assert!(usize::from(samples - *encoded) <= TAIL, "slot {slot} at {samples}");
@@ -180,8 +205,55 @@ mod tests {
                     turns += 1;
                 }
             }
-            let expected = if samples == CHUNK_SAMPLES { slots.len() } else { slots.len() / TAIL };
-            assert_eq!(turns, expected, "at {samples} samples");
+            assert_eq!(turns, slots.len() / TAIL, "at {samples} samples");
+        }
+    }
+
+    /// Lengths of a series' chunks in a window of so many samples.
+    fn lengths(slot: u32, window: usize) -> Vec<u8> {
+        let (mut lengths, mut flags, mut samples) = (Vec::new(), FIRST_CHUNK, 0);
+        for _ in 0..window {
+            samples += 1;
+            if is_turn(slot, samples) && samples >= full_from(slot, flags) {
+                lengths.push(samples);
+                (flags, samples) = (0, 0);
+            }
+        }
+        lengths.extend((samples > 0).then_some(samples));
+        lengths
+    }
+
+    /// Samples in the open chunk after `n` of a window.
+    fn open_after(lengths: &[u8], n: usize) -> usize {
+        let mut ended = 0;
+        for length in lengths {
+            if ended + usize::from(*length) > n {
+                break;
+            }
+            ended += usize::from(*length);
+        }
+        n - ended
+    }
+
+    #[test]
+    fn ends_of_chunks_are_spread_over_the_slots_and_chunks_are_hardly_more_than_with_120_samples() {
+        let period = SLOTS_A_TURN * TAIL as u32 * u32::from(FIRST_STEPS);
+        // Two hours at 15, 10 and 5 s.
+        for window in [480, 720, 1440] {
+            let all: Vec<Vec<u8>> = (0..period).map(|slot| lengths(slot, window)).collect();
+            assert!(all.iter().flatten().all(|n| *n <= MAX_CHUNK_SAMPLES));
+            let chunks: usize = all.iter().map(Vec::len).sum();
+            assert!(chunks * 10 <= window.div_ceil(120) * all.len() * 11, "{chunks} of {window}");
+            let firsts = |n: u8| all.iter().filter(|lengths| lengths[0] == n).count();
+            let lengths = (FIRST_CHUNK_FROM..=MAX_CHUNK_SAMPLES).map(firsts);
+            assert!(lengths.into_iter().all(|n| n == SLOTS_A_TURN as usize), "evenly");
+            let open: Vec<usize> = (1..=window).map(|n| all.iter().map(|l| open_after(l, n)).sum()).collect();
+            let most = open[window / 4..].iter().max().unwrap();
+            assert!(
+                most * 10 <= open[window / 4] * 12,
+                "{most} samples in open chunks after {}",
+                open[window / 4]
+            );
         }
     }
 }

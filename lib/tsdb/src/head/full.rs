@@ -8,17 +8,19 @@
 //! to a deleted file means that everything behind it is gone too. Layout: docs/formats/head.md.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::{Encoding, TimestampMs};
-use cairn_runtime::memory::Huge;
+use cairn_runtime::memory::{HUGE_PAGE_BYTES, Huge};
 use crc32c::crc32c;
+use parking_lot::Mutex;
 
 use super::series::{TenantNo, WindowNo};
 use crate::snapshot::manifest::{HeadFile, PartitionFiles};
 
-/// A buffer of this size becomes a file. Judgement: small enough that the buffers of all cores do not count.
-pub const FILE_BYTES: usize = 4 << 20;
+/// A buffer of this size becomes a file: a huge page, so that the buffers of all cores do not count.
+pub const FILE_BYTES: usize = HUGE_PAGE_BYTES;
 
 /// Bytes before a chunk's payload.
 pub const HEADER_BYTES: usize = 40;
@@ -63,19 +65,32 @@ struct File {
     windows: Vec<(TenantNo, WindowNo)>,
 }
 
-/// A file under construction. Its memory goes back to the system when the file is written.
+/// A file under construction. When it is written its memory is the next one's, or goes back to the system.
 #[derive(Default)]
 struct Building {
     memory: Option<Huge<[u8; FILE_BYTES]>>,
     len: usize,
+    spare: Spare,
 }
+
+/// Memory of a file that was written: one, because taking it from the system clears it.
+type Spare = Arc<Mutex<Option<Huge<[u8; FILE_BYTES]>>>>;
 
 impl Building {
     /// Appends what the caller saw to have room.
     fn extend(&mut self, bytes: &[u8]) {
-        let memory = self.memory.get_or_insert_with(Huge::zeroed);
+        let memory = self.memory.get_or_insert_with(|| self.spare.lock().take().unwrap_or_else(Huge::zeroed));
         memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock();
+        if spare.is_none() {
+            *spare = self.memory.take();
+        }
     }
 }
 
@@ -228,7 +243,8 @@ impl FullChunks {
         if self.building.len == 0 {
             return;
         }
-        let content = Bytes::from_owner(std::mem::take(&mut self.building));
+        let next = Building { memory: None, len: 0, spare: self.building.spare.clone() };
+        let content = Bytes::from_owner(std::mem::replace(&mut self.building, next));
         let windows = std::mem::take(&mut self.building_windows);
         self.files.push_back(File { content, on_disk: false, crc: 0, windows });
     }
@@ -274,7 +290,9 @@ impl FullChunks {
 
     /// Bytes in memory of its own, mapped files left out.
     pub fn heap_bytes(&self) -> usize {
-        self.building.len + self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len()).sum::<usize>()
+        let spare = if self.building.spare.lock().is_some() { FILE_BYTES } else { 0 };
+        let unwritten = self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len());
+        spare + self.building.len + unwritten.sum::<usize>()
     }
 }
 
@@ -319,11 +337,12 @@ mod tests {
         };
         assert_eq!(chain(&full), [50, 40, 30, 20, 10, 0]);
         for (number, content) in full.unwritten() {
-            let crc = crc32c(&content);
-            full.written(number, content, crc);
+            let (mapped, crc) = (Bytes::copy_from_slice(&content), crc32c(&content));
+            drop(content);
+            full.written(number, mapped, crc);
         }
         assert_eq!(full.written_of(0, 1).iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
-        assert_eq!(full.heap_bytes(), 0);
+        assert_eq!(full.heap_bytes(), FILE_BYTES, "one file's memory is kept");
         assert_eq!(
             full.drop_released(|_, w| w != 0 && w != 3),
             Vec::<u32>::new(),

@@ -28,7 +28,7 @@ use super::histogram::OpenHistogram;
 use super::order;
 use super::pairs::{PairId, Pairs};
 use super::postings::Postings;
-use super::series::{Cold, HAS_EXTRA, Hot, NO_WINDOW, Slab, TAIL, TenantNo, WindowNo};
+use super::series::{Cold, FIRST_CHUNK, HAS_EXTRA, Hot, NO_WINDOW, Slab, TAIL, TenantNo, WindowNo};
 use super::side::{PartKey, Side};
 use super::starts::Starts;
 use crate::chunkenc::{ChunkDecoder, XorAppender};
@@ -514,6 +514,7 @@ impl Partition {
             self.chunks.leave_window(&mut OfSeries { slot, hot, cold }, start_ms);
         }
         let (hot, _) = self.slab.live_mut(slot);
+        hot.flags |= FIRST_CHUNK;
         hot.window = window.number;
         hot.last_dt = (t_ms - window.start_ms) as u32;
         hot.tail_dt[0] = hot.last_dt;

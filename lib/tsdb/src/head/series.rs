@@ -32,6 +32,9 @@ pub const NO_WINDOW: WindowNo = WindowNo::MIN;
 /// The series has an entry in the partition's extras.
 pub const HAS_EXTRA: u8 = 1;
 
+/// The open chunk is the first of its window.
+pub const FIRST_CHUNK: u8 = 2;
+
 /// What every sample of a series touches.
 #[derive(Debug, Clone)]
 #[repr(C, align(128))]
@@ -52,7 +55,7 @@ pub struct Hot {
     pub tail_len: u8,
     /// Samples in the open chunk, the tail left out.
     pub encoded: u8,
-    /// [`HAS_EXTRA`].
+    /// [`HAS_EXTRA`], [`FIRST_CHUNK`].
     pub flags: u8,
     /// Values of the tail.
     pub tail_values: [f64; TAIL],
@@ -81,8 +84,8 @@ pub struct Cold {
     pub labels: WordList,
 }
 
-/// Series of a region, which is a huge page; the number is a power of two because it divides every slot.
-const REGION: usize = 16 * GROUP;
+/// Series of a region: as many groups as a huge page has room for, with a bit for each series.
+const REGION: usize = HUGE_PAGE_BYTES / (GROUP * (size_of::<Hot>() + size_of::<Cold>()) + GROUP / 8) * GROUP;
 
 /// Series whose memory is given back together: their states fill whole pages.
 const GROUP: usize = 512;

@@ -10,7 +10,7 @@ use crate::chunkenc::{Malformed, XorAppender};
 use crate::decbuf::Decbuf;
 use crate::head::arena::WordLists;
 use crate::head::chains::Chain;
-use crate::head::chunks::{CHUNK_SAMPLES, MAX_OPEN_BYTES};
+use crate::head::chunks::{MAX_CHUNK_SAMPLES, MAX_OPEN_BYTES};
 use crate::head::full::FullChunks;
 use crate::head::pairs::PairId;
 use crate::head::partition::{Identity, Partition};
@@ -167,7 +167,7 @@ impl Thawed {
             let open = d.take(len)?;
             let samples = cold.xor.samples();
             if samples != usize::from(hot.encoded)
-                || !(1..usize::from(CHUNK_SAMPLES)).contains(&samples)
+                || !(1..usize::from(MAX_CHUNK_SAMPLES)).contains(&samples)
                 || !(3..=MAX_OPEN_BYTES).contains(&len)
                 || has & HAS_WINDOW == 0
             {

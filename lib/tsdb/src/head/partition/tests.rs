@@ -51,16 +51,16 @@ fn equal_hashes_of_different_labels_are_different_series() {
 }
 
 #[test]
-fn chunks_are_cut_at_120_samples_and_at_the_windows_edge() {
+fn chunks_end_in_the_turn_of_their_series_and_at_the_windows_edge() {
     let mut p = Partition::new(IDENTITY);
     let samples: Vec<(i64, f64)> = (0..300).map(|i| (i * 50, i as f64)).collect();
     append(&mut p, &labels(1), &samples);
     let mut gathered = Gathered::default();
     p.gather(0, (i64::MIN, i64::MAX), &mut gathered);
     gathered.end_series();
-    let ranges: Vec<_> = gathered.finish()[0].iter().map(|c| (c.min_ms(), c.max_ms())).collect();
-    // Window 0 has 200 samples: 120 and 80; window 1 has 100, the last 4 of them not encoded before.
-    assert_eq!(ranges, [(0, 119 * 50), (120 * 50, 199 * 50), (200 * 50, 299 * 50)]);
+    let ranges: Vec<_> = gathered.finish()[0].iter().map(|c| (c.min_ms() / 50, c.max_ms() / 50)).collect();
+    // A window has 200 samples; the turn of slot 0 is each eighth sample of a chunk, and its first chunks are the shortest.
+    assert_eq!(ranges, [(0, 15), (16, 159), (160, 199), (200, 215), (216, 299)]);
 }
 
 #[test]
