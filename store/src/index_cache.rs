@@ -21,7 +21,7 @@ use crate::blocks::Block;
 use crate::failure::Failure;
 
 /// Bytes of one ranged read; bounds memory while an index comes in.
-const READ_BYTES: u64 = 4 << 20;
+const READ_BYTES: u64 = 2 << 20;
 
 /// The cache. Clones share it.
 #[derive(Clone)]

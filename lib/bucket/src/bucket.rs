@@ -27,8 +27,8 @@ pub const MAX_SMALL_OBJECT_BYTES: u64 = 64 << 20;
 pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// Parts of one multipart upload that are on the way at once; bounds memory at parts × this for unmapped sources.
 const PARTS_IN_FLIGHT: usize = 4;
-/// Bytes of one ranged read while an object is digested.
-const DIGEST_READ_BYTES: u64 = 2 << 20;
+/// Bytes of one ranged read while an object is digested: little, because it happens while samples come in.
+const DIGEST_READ_BYTES: u64 = 1 << 20;
 /// Deletes of one folder that are on the way at once.
 const DELETES_IN_FLIGHT: usize = 8;
 

@@ -27,6 +27,7 @@ pub struct Report {
     /// All senders over all rounds.
     pub total: Tally,
     steady_latencies_us: Vec<u32>,
+    steady_oversleeps_us: Vec<u32>,
     rounds: u64,
     first: Option<First>,
     steady_seconds: f64,
@@ -58,6 +59,7 @@ impl Report {
             server_before: None,
             total: Tally::default(),
             steady_latencies_us: Vec::new(),
+            steady_oversleeps_us: Vec::new(),
             rounds: 0,
             first: None,
             steady_seconds: 0.0,
@@ -104,6 +106,7 @@ impl Report {
             self.steady_acked += tally.acked;
             self.steady_new_series += round.new_series as u64;
             self.steady_latencies_us.extend(&tally.latencies_us);
+            self.steady_oversleeps_us.extend(&tally.oversleeps_us);
         }
         let line = json!({
             "event": "round", "round": round.number, "timestamp_ms": round.timestamp_ms, "samples": round.samples,
@@ -141,6 +144,7 @@ impl Report {
                 "seconds": rounded(self.steady_seconds),
                 "samples_per_s": rounded(self.steady_acked as f64 / self.steady_seconds.max(1e-9)),
                 "latency_ms": Percentiles::of(&mut self.steady_latencies_us).json(),
+                "sender_late_ms": Percentiles::of(&mut self.steady_oversleeps_us).json(),
                 "server_cpu_s": steady_cpu_s.map(rounded),
                 "server_cpu_ns_per_sample": steady_cpu_s.filter(|_| self.steady_acked > 0)
                     .map(|s| rounded(s * 1e9 / self.steady_acked as f64)),

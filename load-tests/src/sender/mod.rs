@@ -61,6 +61,8 @@ pub struct Tally {
     pub statuses: BTreeMap<u16, u64>,
     /// Time of each answered request, microseconds.
     pub latencies_us: Vec<u32>,
+    /// How late the sender woke up for each request, microseconds; not part of the latencies.
+    pub oversleeps_us: Vec<u32>,
     /// The first answer that was not 2xx.
     pub first_refusal: Option<String>,
     /// The first error of a connection.
@@ -94,6 +96,7 @@ impl Tally {
             *self.statuses.entry(status).or_default() += count;
         }
         self.latencies_us.extend(other.latencies_us);
+        self.oversleeps_us.extend(other.oversleeps_us);
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.first_break = self.first_break.take().or(other.first_break);
     }
@@ -181,13 +184,20 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// Waits until the lane's `n`-th request is due and returns the moment from which its latency counts: the due
-    /// time, so that a stalled target cannot hide requests which it kept from being sent.
-    fn wait(self, n: usize) -> Instant {
-        let Some(spacing) = self.spacing else { return Instant::now() };
+    /// Waits until the lane's `n`-th request is due and returns the moment from which its latency counts, and how late
+    /// the lane woke up by itself. Where the request before was answered too late that moment is the due time, so that a
+    /// stalled target cannot hide requests which it kept from being sent; else it is when the lane woke up, which the
+    /// target has no part in.
+    fn wait(self, n: usize) -> (Instant, Duration) {
+        let now = Instant::now();
+        let Some(spacing) = self.spacing else { return (now, Duration::ZERO) };
         let due = self.start + spacing * (n as u32 * self.lanes + self.lane);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        due
+        if due <= now {
+            return (due, Duration::ZERO);
+        }
+        std::thread::sleep(due - now);
+        let awake = Instant::now();
+        (awake, awake.saturating_duration_since(due))
     }
 }
 
@@ -207,7 +217,8 @@ impl Lane<'_> {
         log: Option<&AckedLog>,
     ) -> Result<Tally> {
         for (n, request) in requests.iter().enumerate() {
-            let due = schedule.wait(n);
+            let (due, late) = schedule.wait(n);
+            self.tally.oversleeps_us.push(micros(late));
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -229,7 +240,7 @@ impl Lane<'_> {
             let again = Instant::now() + RETRY_PAUSE < deadline;
             match outcome {
                 Ok(answer) => {
-                    self.tally.latencies_us.push(due.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+                    self.tally.latencies_us.push(micros(due.elapsed()));
                     *self.tally.statuses.entry(answer.status).or_default() += 1;
                     if (200..300).contains(&answer.status) {
                         self.tally.acked += samples;
@@ -274,6 +285,10 @@ impl Lane<'_> {
         }
         Ok(answer)
     }
+}
+
+fn micros(time: Duration) -> u32 {
+    time.as_micros().try_into().unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -116,3 +116,16 @@ fn nobody_listening_is_unreachable() {
     assert_eq!(tally.outcome(), Outcome::Unreachable);
     assert_eq!(tally.acked, 0);
 }
+
+#[test]
+fn latency_counts_from_the_due_time_only_where_the_target_was_late() {
+    let spacing = Duration::from_millis(20);
+    let behind = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+    let schedule = Schedule { start: behind, spacing: Some(spacing), lane: 1, lanes: 2 };
+    assert_eq!(schedule.wait(3), (behind + spacing * 7, Duration::ZERO), "kept from being sent");
+    let ahead = Schedule { start: Instant::now(), ..schedule };
+    let (from, late) = ahead.wait(0);
+    assert_eq!(from, ahead.start + spacing + late, "the lane was free");
+    let unpaced = Schedule { spacing: None, ..ahead };
+    assert_eq!(unpaced.wait(9).1, Duration::ZERO);
+}

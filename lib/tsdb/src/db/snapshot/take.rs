@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 use tracing::{info, warn};
 
 use super::{Mark, SNAPSHOT_DIR};
-use crate::db::Db;
 use crate::db::journal::{GenerationKey, closed_windows, metadata_records};
+use crate::db::{Db, HEAD_DIR};
 use crate::error::TsdbError;
 use crate::head::Head;
 use crate::head::series::TenantNo;
@@ -171,6 +171,9 @@ impl Db {
             }
             all.push(files);
         }
+        // The files are synced; that their names survive a power cut is not known.
+        let dir = self.options.dir.join(HEAD_DIR);
+        self.runtime.disk.sync_dir(&dir).map_err(TsdbError::io("sync", &dir))?;
         Ok(all)
     }
 
