@@ -3,7 +3,7 @@
 //! Addresses are bound first (a port in use is the most common mistake). Writes are taken as soon as the log can be
 //! written, while it is still being replayed; everything else answers 503 until then. The ready line is printed when all
 //! of it works, or all but a bucket that does not answer ([`bucket`]). A stop runs backwards: connections drain, work in
-//! hand finishes, the log is synced.
+//! hand finishes, files under way are written, the log is synced.
 
 mod bucket;
 mod chunks;
@@ -45,6 +45,10 @@ use chunks::{TsdbDecoder, to_wire};
 use reload::Reload;
 use settings::Settings;
 use shipping::Shipping;
+
+/// How long a stop waits for threads that still write once the tasks they write for are gone. Judgement: a head-chunk file
+/// or the end of a cut, not a merge, which looks at the shutdown itself. In front of it go the grace and two seconds.
+const WRITING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -379,6 +383,12 @@ async fn stop(runtime: &Runtime, flags: &ServeFlags, db: Option<&Db>, coordinato
     let patience = flags.shutdown_grace.0 + Duration::from_secs(2);
     if !runtime.tasks.stop(&*runtime.clock, patience).await {
         warn!("some work did not end within {patience:?}; what it had not acknowledged may be repeated");
+    }
+    let writing = runtime.cpu.idle_behind(&*runtime.clock, WRITING_PATIENCE).await;
+    if writing > 0 {
+        warn!(
+            "{writing} background threads were still writing after {WRITING_PATIENCE:?}; the next start takes their files as after a crash"
+        );
     }
     if let Some(db) = db {
         db.shutdown();
