@@ -1,19 +1,23 @@
 //! Tokens to tree, by recursive descent. Names are checked here: a function that does not exist, a variable used before
 //! it is declared, `break` outside `range` are errors of the text, found when rules are loaded.
 //!
-//! Invariant: no tree is nested deeper than [`MAX_PARSE_DEPTH`], so walking, printing and dropping it may recurse.
+//! Here are texts with their definitions and lists; [`action`]s stand in them, and [`pipeline`]s in those. [`cursor`] reads
+//! tokens for all of them.
+//!
+//! Invariant: no tree is nested deeper than [`crate::limits::MAX_PARSE_DEPTH`], so walking, printing and dropping it may recurse.
 //!
 //! Source: <https://pkg.go.dev/text/template>; messages as Go words them.
 
+mod action;
+mod cursor;
+mod pipeline;
+
 use std::collections::BTreeMap;
 
-use crate::ast::{Branch, Command, Expr, ExprKind, List, Node, Pipe};
-use crate::functions;
+use crate::ast::{List, Node};
 use crate::gofmt::quote;
 use crate::lex::{self, Keyword, Kind, Token};
-use crate::limits::{MAX_PARSE_DEPTH, MAX_TEXT_BYTES};
-use crate::literal;
-use crate::value::Value;
+use crate::limits::MAX_TEXT_BYTES;
 
 /// What is wrong and on which line (from 1).
 #[derive(Debug)]
@@ -77,71 +81,6 @@ enum ListEnd {
 }
 
 impl Parser {
-    // -- tokens
-
-    fn peek(&self) -> &Token {
-        &self.tokens[self.at.min(self.tokens.len() - 1)]
-    }
-
-    fn next(&mut self) -> Token {
-        let token = self.peek().clone();
-        self.at += 1;
-        token
-    }
-
-    fn skip_spaces(&mut self) {
-        while self.peek().kind == Kind::Space {
-            self.at += 1;
-        }
-    }
-
-    fn peek_word(&mut self) -> &Token {
-        self.skip_spaces();
-        self.peek()
-    }
-
-    fn next_word(&mut self) -> Token {
-        self.skip_spaces();
-        self.next()
-    }
-
-    fn fail<T>(&self, message: impl Into<String>) -> Result<T> {
-        let last = self.at.saturating_sub(1).min(self.tokens.len() - 1);
-        Err(ParseFailure { line: self.tokens[last].line, message: message.into() })
-    }
-
-    fn unexpected<T>(&self, token: &Token, context: &str) -> Result<T> {
-        if token.kind != Kind::Error {
-            return self.fail(format!("unexpected {} in {context}", shown(token)));
-        }
-        let mut message = token.text.clone();
-        if self.action_line != 0 && self.action_line != token.line {
-            let action = if message.ends_with(" action") { "" } else { " in action" };
-            message.push_str(&format!("{action} started at {}:{}", self.name, self.action_line));
-        }
-        Err(ParseFailure { line: token.line, message })
-    }
-
-    fn expect(&mut self, kind: Kind, context: &str) -> Result<Token> {
-        let token = self.next_word();
-        if token.kind != kind {
-            return self.unexpected(&token, context);
-        }
-        Ok(token)
-    }
-
-    fn deeper<T>(&mut self, parse: impl FnOnce(&mut Parser) -> Result<T>) -> Result<T> {
-        if self.depth >= MAX_PARSE_DEPTH {
-            return self.fail("max expression depth exceeded");
-        }
-        self.depth += 1;
-        let parsed = parse(self);
-        self.depth -= 1;
-        parsed
-    }
-
-    // -- lists
-
     fn document(&mut self) -> Result<List> {
         let mut list = List::default();
         while self.peek().kind != Kind::Eof {
@@ -221,285 +160,6 @@ impl Parser {
             _ => self.unexpected(&token, "input"),
         }
     }
-
-    // -- actions
-
-    fn action(&mut self) -> Result<std::result::Result<Node, ListEnd>> {
-        let token = self.peek_word().clone();
-        let Kind::Keyword(word) = token.kind else {
-            let pipe = self.pipe("command", Kind::Close)?;
-            return Ok(Ok(Node::Action { pos: token.pos, pipe }));
-        };
-        match word {
-            Keyword::Define | Keyword::Nil => {
-                let pipe = self.pipe("command", Kind::Close)?;
-                return Ok(Ok(Node::Action { pos: token.pos, pipe }));
-            }
-            _ => self.at += 1,
-        }
-        Ok(Ok(match word {
-            Keyword::If => self.branch("if", |pos, branch| Node::If { pos, branch })?,
-            Keyword::With => self.branch("with", |pos, branch| Node::With { pos, branch })?,
-            Keyword::Range => self.branch("range", |pos, branch| Node::Range { pos, branch })?,
-            Keyword::Template => self.template()?,
-            Keyword::Block => self.block()?,
-            Keyword::Break => self.jump("{{break}}", Node::Break { pos: token.pos })?,
-            Keyword::Continue => self.jump("{{continue}}", Node::Continue { pos: token.pos })?,
-            Keyword::End => {
-                self.expect(Kind::Close, "end")?;
-                return Ok(Err(ListEnd::End));
-            }
-            Keyword::Else => {
-                if !matches!(self.peek_word().kind, Kind::Keyword(Keyword::If | Keyword::With)) {
-                    self.expect(Kind::Close, "else")?;
-                }
-                return Ok(Err(ListEnd::Else));
-            }
-            Keyword::Define | Keyword::Nil => unreachable!("handled above"),
-        }))
-    }
-
-    fn jump(&mut self, words: &str, node: Node) -> Result<Node> {
-        self.expect(Kind::Close, words)?;
-        if self.scope.range_depth == 0 {
-            return self.fail(format!("{words} outside {{{{range}}}}"));
-        }
-        Ok(node)
-    }
-
-    fn branch(&mut self, word: &'static str, node: fn(usize, Branch) -> Node) -> Result<Node> {
-        let in_sight = self.scope.variables.len();
-        let is_range = word == "range";
-        let pipe = self.pipe(word, Kind::Close)?;
-        self.scope.range_depth += usize::from(is_range);
-        let (list, end) = self.list()?;
-        self.scope.range_depth -= usize::from(is_range);
-        let otherwise = match end {
-            ListEnd::End => None,
-            ListEnd::Else => Some(self.otherwise(word)?),
-        };
-        self.scope.variables.truncate(in_sight);
-        Ok(node(pipe.pos, Branch { pipe, list, otherwise }))
-    }
-
-    /// What follows `else`: a list, or one more `if` (`with`) that shares this one's `end`.
-    fn otherwise(&mut self, word: &'static str) -> Result<List> {
-        let chained: Option<fn(usize, Branch) -> Node> = match (word, self.peek().kind) {
-            ("if", Kind::Keyword(Keyword::If)) => Some(|pos, branch| Node::If { pos, branch }),
-            ("with", Kind::Keyword(Keyword::With)) => Some(|pos, branch| Node::With { pos, branch }),
-            _ => None,
-        };
-        if let Some(node) = chained {
-            self.at += 1;
-            let inner = self.deeper(|parser| parser.branch(word, node))?;
-            return Ok(List { nodes: vec![inner] });
-        }
-        match self.list()? {
-            (list, ListEnd::End) => Ok(list),
-            (_, end) => self.fail(format!("expected end; found {}", end.shown())),
-        }
-    }
-
-    fn template(&mut self) -> Result<Node> {
-        const CONTEXT: &str = "template clause";
-        let (pos, name) = self.template_name(CONTEXT)?;
-        let pipe = match self.peek_word().kind {
-            Kind::Close => {
-                self.at += 1;
-                None
-            }
-            _ => Some(self.pipe(CONTEXT, Kind::Close)?),
-        };
-        Ok(Node::Template { pos, name, pipe })
-    }
-
-    fn block(&mut self) -> Result<Node> {
-        const CONTEXT: &str = "block clause";
-        let (pos, name) = self.template_name(CONTEXT)?;
-        let pipe = self.pipe(CONTEXT, Kind::Close)?;
-        let list = self.body(CONTEXT)?;
-        self.add(name.clone(), list)?;
-        Ok(Node::Template { pos, name, pipe: Some(pipe) })
-    }
-
-    fn template_name(&mut self, context: &str) -> Result<(usize, String)> {
-        let token = self.next_word();
-        if !matches!(token.kind, Kind::Quoted | Kind::Raw) {
-            return self.unexpected(&token, context);
-        }
-        match literal::unquote(&token.text) {
-            Some(name) => Ok((token.pos, name)),
-            None => self.fail("invalid syntax"),
-        }
-    }
-
-    // -- pipelines
-
-    fn pipe(&mut self, context: &str, end: Kind) -> Result<Pipe> {
-        let pos = self.peek_word().pos;
-        let mut pipe = Pipe { pos, names: Vec::new(), is_assign: false, commands: Vec::new() };
-        self.declarations(&mut pipe, context)?;
-        loop {
-            let token = self.peek_word().clone();
-            if token.kind == end {
-                self.at += 1;
-                return self.checked(pipe, context);
-            }
-            if !starts_operand(token.kind) {
-                self.at += 1;
-                return self.unexpected(&token, context);
-            }
-            let command = self.command()?;
-            pipe.commands.push(command);
-        }
-    }
-
-    /// `$x :=`, `$x =`, and in a range `$i, $x :=`. Anything else is left for the commands.
-    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<()> {
-        while self.peek_word().kind == Kind::Variable {
-            let before = self.at;
-            let name = self.next().text;
-            let sign = self.peek_word().clone();
-            let is_comma = sign.kind == Kind::Other && sign.text == ",";
-            if !is_comma && !matches!(sign.kind, Kind::Assign | Kind::Declare) {
-                self.at = before;
-                return Ok(());
-            }
-            self.at += 1;
-            pipe.names.push(name.clone());
-            self.scope.variables.push(name);
-            if !is_comma {
-                pipe.is_assign = sign.kind == Kind::Assign;
-                return Ok(());
-            }
-            if context != "range" || pipe.names.len() > 1 {
-                return self.fail(format!("too many declarations in {context}"));
-            }
-            if !matches!(self.peek_word().kind, Kind::Variable | Kind::Close | Kind::RightParen) {
-                return self.fail("range can only initialize variables");
-            }
-        }
-        Ok(())
-    }
-
-    fn checked(&self, pipe: Pipe, context: &str) -> Result<Pipe> {
-        if pipe.commands.is_empty() {
-            return self.fail(format!("missing value for {context}"));
-        }
-        for (stage, command) in pipe.commands.iter().enumerate().skip(1) {
-            if matches!(command.args[0].kind, ExprKind::Constant(..) | ExprKind::Dot | ExprKind::Nil) {
-                return self.fail(format!("non executable command in pipeline stage {}", stage + 1));
-            }
-        }
-        Ok(pipe)
-    }
-
-    fn command(&mut self) -> Result<Command> {
-        let mut command = Command { pos: self.peek_word().pos, args: Vec::new() };
-        loop {
-            self.skip_spaces();
-            if let Some(operand) = self.operand()? {
-                command.args.push(operand);
-            }
-            match self.peek().kind {
-                Kind::Space => self.at += 1,
-                Kind::Close | Kind::RightParen => break,
-                Kind::Pipe => {
-                    self.at += 1;
-                    break;
-                }
-                _ => {
-                    let token = self.next();
-                    return self.unexpected(&token, "operand");
-                }
-            }
-        }
-        match command.args.is_empty() {
-            true => self.fail("empty command"),
-            false => Ok(command),
-        }
-    }
-
-    /// A term and the fields right behind it.
-    fn operand(&mut self) -> Result<Option<Expr>> {
-        let Some(term) = self.term()? else { return Ok(None) };
-        if self.peek().kind != Kind::Field {
-            return Ok(Some(term));
-        }
-        let pos = self.peek().pos;
-        let mut fields = Vec::new();
-        while self.peek().kind == Kind::Field {
-            fields.push(self.next().text[1..].to_owned());
-        }
-        let kind = match term.kind {
-            ExprKind::Field(mut first) => {
-                first.append(&mut fields);
-                ExprKind::Field(first)
-            }
-            ExprKind::Variable(name, _) => ExprKind::Variable(name, fields),
-            ExprKind::Constant(..) | ExprKind::Nil | ExprKind::Dot => {
-                return self.fail(format!("unexpected . after term {}", quote(&term.to_string())));
-            }
-            ExprKind::Function(_) | ExprKind::Chain(..) | ExprKind::Pipe(_) => {
-                ExprKind::Chain(Box::new(term), fields)
-            }
-        };
-        Ok(Some(Expr { pos, kind }))
-    }
-
-    fn term(&mut self) -> Result<Option<Expr>> {
-        let token = self.peek_word().clone();
-        if !starts_operand(token.kind) {
-            return Ok(None);
-        }
-        self.at += 1;
-        let pos = token.pos;
-        let kind = match token.kind {
-            Kind::Ident => match functions::find(&token.text) {
-                Some(function) => ExprKind::Function(function),
-                None => return self.fail(format!("function {} not defined", quote(&token.text))),
-            },
-            Kind::Dot => ExprKind::Dot,
-            Kind::Keyword(_) => ExprKind::Nil,
-            Kind::Variable => {
-                if !self.scope.variables.contains(&token.text) {
-                    return self.fail(format!("undefined variable {}", quote(&token.text)));
-                }
-                ExprKind::Variable(token.text, Vec::new())
-            }
-            Kind::Field => ExprKind::Field(vec![token.text[1..].to_owned()]),
-            Kind::Bool => ExprKind::Constant(Value::Bool(token.text == "true"), token.text),
-            Kind::Number => ExprKind::Constant(self.number(&token.text)?, token.text),
-            Kind::Char => match literal::unquote_char(&token.text) {
-                Some(code) => ExprKind::Constant(Value::Int(code), token.text),
-                None => return self.fail(format!("malformed character constant: {}", token.text)),
-            },
-            Kind::Quoted | Kind::Raw => match literal::unquote(&token.text) {
-                Some(text) => ExprKind::Constant(Value::str(text), token.text),
-                None => return self.fail("invalid syntax"),
-            },
-            Kind::LeftParen => ExprKind::Pipe(Box::new(
-                self.deeper(|parser| parser.pipe("parenthesized pipeline", Kind::RightParen))?,
-            )),
-            _ => unreachable!("starts_operand lets only these through"),
-        };
-        Ok(Some(Expr { pos, kind }))
-    }
-
-    /// A number without a type of its own: how it is written decides between `int` and `float64`.
-    fn number(&self, text: &str) -> Result<Value> {
-        if let Some(n) = literal::parse_int(text) {
-            return Ok(Value::Int(n));
-        }
-        if literal::is_int_syntax(text) {
-            return self.fail(format!("integer overflow: {}", quote(text)));
-        }
-        match literal::parse_float_literal(text).filter(|_| text.contains(['.', 'e', 'E', 'p', 'P'])) {
-            Some(f) => Ok(Value::Float(f)),
-            None if text.ends_with('i') => self.fail("complex numbers are not supported"),
-            None => self.fail(format!("illegal number syntax: {}", quote(text))),
-        }
-    }
 }
 
 impl ListEnd {
@@ -508,35 +168,5 @@ impl ListEnd {
             ListEnd::End => "{{end}}",
             ListEnd::Else => "{{else}}",
         }
-    }
-}
-
-fn starts_operand(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Ident
-            | Kind::Dot
-            | Kind::Keyword(Keyword::Nil)
-            | Kind::Variable
-            | Kind::Field
-            | Kind::Bool
-            | Kind::Number
-            | Kind::Char
-            | Kind::Quoted
-            | Kind::Raw
-            | Kind::LeftParen
-    )
-}
-
-/// A token as messages show it: keywords in angle brackets, the rest quoted and cut after ten characters.
-fn shown(token: &Token) -> String {
-    match token.kind {
-        Kind::Eof => "EOF".to_owned(),
-        Kind::Error => token.text.clone(),
-        Kind::Keyword(_) | Kind::Dot => format!("<{}>", token.text),
-        _ if token.text.len() > 10 => {
-            format!("{}...", quote(&token.text.chars().take(10).collect::<String>()))
-        }
-        _ => quote(&token.text),
     }
 }
