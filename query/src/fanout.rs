@@ -21,7 +21,7 @@ use cairn_model::storage::{
 };
 use cairn_model::tenant::TenantScope;
 use futures::TryStreamExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 
 use crate::merge::merge_series;
 
@@ -184,6 +184,23 @@ impl Fanout {
         }
         Ok(all)
     }
+
+    /// What `ask` gets of the stores that can match `request`, united.
+    async fn names<'a>(
+        &'a self,
+        request: &'a LabelsRequest,
+        ask: impl Fn(&'a dyn StoreApi) -> BoxFuture<'a, Result<Names, StoreError>>,
+    ) -> Result<Names, StoreError> {
+        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
+        let answers = join_all(asked.map(|(info, store)| {
+            let answer = ask(&**store);
+            async move { (info.name, answer.await) }
+        }))
+        .await;
+        let (lists, mut warnings) = self.judge(answers)?;
+        warnings.extend(self.gaps());
+        Ok(union(lists, warnings, request.limit))
+    }
 }
 
 /// Whether a store with this `info` can hold anything of the request. A store without label sets may.
@@ -224,27 +241,11 @@ impl Queryable for Fanout {
     }
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
-        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
-        let answers = join_all(asked.map(|(info, store)| {
-            let request = request.clone();
-            async move { (info.name, store.label_names(request).await) }
-        }))
-        .await;
-        let (lists, mut warnings) = self.judge(answers)?;
-        warnings.extend(self.gaps());
-        Ok(union(lists, warnings, request.limit))
+        self.names(&request, |store| store.label_names(request.clone())).await
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
-        let asked = self.relevant(request.min_ms, request.max_ms, &request.matchers);
-        let answers = join_all(asked.map(|(info, store)| {
-            let request = request.clone();
-            async move { (info.name, store.label_values(name, request).await) }
-        }))
-        .await;
-        let (lists, mut warnings) = self.judge(answers)?;
-        warnings.extend(self.gaps());
-        Ok(union(lists, warnings, request.limit))
+        self.names(&request, |store| store.label_values(name, request.clone())).await
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Invariant: nothing is fetched for a job that somebody has committed, and none begins that the local disk cannot hold.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cairn_bucket::commit::Committed;
 use cairn_bucket::ship::{Source, describe};
 use cairn_bucket::{BlockSource, BucketView, Job, fresh_ulid};
-use cairn_runtime::Shutdown;
+use cairn_runtime::{Disk, Shutdown};
 use cairn_tsdb::block::BlockReader;
 use cairn_tsdb::meta::BlockMeta;
 use tracing::warn;
@@ -67,10 +68,7 @@ impl Compactor {
         dir: &Path,
     ) -> Result<Committed> {
         let local = |source| CompactError::Local { path: dir.display().to_string(), source };
-        if self.runtime.disk.exists(dir).map_err(local)? {
-            self.runtime.disk.remove_dir_all(dir).map_err(local)?;
-        }
-        self.runtime.disk.create_dir_all(dir).map_err(local)?;
+        empty_dir(&*self.runtime.disk, dir).map_err(local)?;
         self.check_space(inputs, view, dir)?;
         for ulid in inputs {
             if shutdown.has_begun() {
@@ -149,4 +147,12 @@ impl Compactor {
             self.metrics.vertical.inc();
         }
     }
+}
+
+/// Makes `dir` a folder with nothing in it.
+pub(super) fn empty_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    if disk.exists(dir)? {
+        disk.remove_dir_all(dir)?;
+    }
+    disk.create_dir_all(dir)
 }

@@ -69,10 +69,7 @@ impl Compactor {
             config.retention.validate(config.from_raw, config.from_5m).map_err(CompactError::Config)?;
         }
         let local = |source| CompactError::Local { path: config.work_dir.display().to_string(), source };
-        if runtime.disk.exists(&config.work_dir).map_err(local)? {
-            runtime.disk.remove_dir_all(&config.work_dir).map_err(local)?;
-        }
-        runtime.disk.create_dir_all(&config.work_dir).map_err(local)?;
+        job::empty_dir(&*runtime.disk, &config.work_dir).map_err(local)?;
         Ok(Compactor {
             committer: Committer::new(bucket.clone(), runtime.clone()),
             fetcher: Fetcher::new(bucket.clone()),
