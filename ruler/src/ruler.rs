@@ -203,7 +203,7 @@ impl Ruler {
         loop {
             let stopping = shutdown.has_begun();
             let (progress, disk) = (self.progress.clone(), runtime.disk.clone());
-            match runtime.cpu.run(move || progress.save(&*disk)).await {
+            match runtime.cpu.run_blocking(move || progress.save(&*disk)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => tracing::warn!(error = %e, "cannot write down how far rules got"),
                 Err(e) => tracing::error!(error = %e, "cannot write down how far rules got"),

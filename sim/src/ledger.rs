@@ -1,7 +1,7 @@
 //! What senders know: every value that was offered, and the greatest that was acknowledged.
 //!
 //! Kept outside the node, so that no crash touches it. The order of values is the product's own
-//! ([`cairn_tsdb::head::order`]), because it is part of the promise (design §5).
+//! ([`cairn_tsdb::head::order`]), because it is part of the promise (ADR 0001, the head is a join).
 
 use std::collections::BTreeMap;
 

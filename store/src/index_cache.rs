@@ -160,7 +160,8 @@ impl IndexCache {
             let end = size.min(at + READ_BYTES);
             let bytes = self.bucket.get_range(&object, at, end).await.map_err(|e| of_bucket(ulid, e))?;
             let to = file.clone();
-            let written = self.runtime.cpu.run(move || to.write_all_at(&bytes, at)).await;
+            // A query waits for it, so it must not stand behind a compaction.
+            let written = self.runtime.cpu.run_blocking(move || to.write_all_at(&bytes, at)).await;
             written
                 .map_err(|e| Failure::Passing(local_error(&path, &std::io::Error::other(e))))?
                 .map_err(local)?;

@@ -425,7 +425,7 @@ pub struct ServeFlags {
     #[arg(long = "log.format", env = "CAIRN_LOG_FORMAT", value_enum, default_value = "logfmt")]
     pub log_format: LogFormat,
 
-    /// How long a stop waits for requests, uploads and evaluations under way.
+    /// How long a stop waits for requests, uploads and evaluations under way; files being written get up to 7 s more.
     #[arg(
         long = "shutdown.grace",
         env = "CAIRN_SHUTDOWN_GRACE",

@@ -1,6 +1,6 @@
 //! Raft's log and vote: in memory, and in the journal.
 //!
-//! Writes happen on the CPU pool, off Raft's own task, and are acknowledged after `sync_data`. When half of a
+//! Writes happen on a thread of their own, off Raft's own task, and are acknowledged after `sync_data`. When half of a
 //! large journal is void, it is written anew beside the old one and renamed over it. After any failed write the
 //! journal is not used again: Raft is told, stops, and the node says why.
 
@@ -82,8 +82,9 @@ impl LogStore {
     /// Makes `records` durable off the caller's task, then takes them over into memory.
     async fn write(&self, records: Vec<Record>) -> io::Result<()> {
         let inner = self.inner.clone();
+        // Raft's clock runs while it waits, so it must neither yield nor stand behind background work.
         self.cpu
-            .run(move || {
+            .run_blocking(move || {
                 let mut inner = inner.lock();
                 inner.write(&records)?;
                 records.into_iter().try_for_each(|r| inner.replay(r))?;

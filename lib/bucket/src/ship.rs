@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cairn_model::datetime::rfc3339_ms;
 use cairn_runtime::Runtime;
 use cairn_tsdb::meta::{BlockFile, BlockMeta, FileHash};
 use prometheus::IntCounter;
@@ -112,7 +113,7 @@ pub fn describe(
         Source::Compactor => "compactor",
     }
     .to_owned();
-    thanos.upload_time = Some(rfc3339(upload_time_ms));
+    thanos.upload_time = Some(rfc3339_ms(upload_time_ms));
     let extensions = thanos.extensions.get_or_insert_with(|| serde_json::json!({}));
     if let Some(map) = extensions.as_object_mut() {
         map.insert("cairn".to_owned(), serde_json::json!({ "job": job.key().as_str() }));
@@ -141,35 +142,9 @@ fn block_file(f: &FileRecord) -> BlockFile {
     }
 }
 
-/// Unix milliseconds as RFC 3339 in UTC. Days to civil date: Hinnant's algorithm, proleptic Gregorian.
-fn rfc3339(ms: i64) -> String {
-    let (days, ms_of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (s, milli) = (ms_of_day / 1000, ms_of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{milli:03}Z", s / 3600, s / 60 % 60, s % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_827_696_789, "2000-02-29T12:34:56.789Z"),
-            (1_767_225_599_999, "2025-12-31T23:59:59.999Z"),
-            (-1, "1969-12-31T23:59:59.999Z"),
-        ] {
-            assert_eq!(rfc3339(ms), text);
-        }
-    }
 
     #[test]
     fn the_description_names_the_bucket_block_and_is_the_same_each_time() {

@@ -1,7 +1,6 @@
-//! Times as RFC 3339 texts, always in UTC.
-//!
-//! The calendar is the proleptic Gregorian one; leap seconds do not exist, as on Unix.
+//! Times as RFC 3339 texts, always in UTC. Leap seconds do not exist, as on Unix.
 
+use crate::calendar::Date;
 use crate::sample::TimestampMs;
 
 const MS_PER_DAY: i64 = 86_400_000;
@@ -25,23 +24,9 @@ pub fn rfc3339_short(t_ms: TimestampMs) -> String {
 fn parts(t_ms: TimestampMs) -> (String, i64, i64, i64, i64) {
     let days = t_ms.div_euclid(MS_PER_DAY);
     let in_day = t_ms.rem_euclid(MS_PER_DAY);
-    let (year, month, day) = date_of_days(days);
+    let Date { year, month, day } = Date::of_day(days);
     let date = format!("{year:04}-{month:02}-{day:02}");
     (date, in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60, in_day % 1000)
-}
-
-/// Year, month (1 to 12) and day of a day counted from 1970-01-01. Years are counted from March, so that the leap day
-/// is the last of its year; 400 of them have 146,097 days.
-fn date_of_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -54,6 +39,8 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00Z"),
             (1_435_065_584_120, "2015-06-23T13:19:44.120Z", "2015-06-23T13:19:44.12Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z", "2000-02-29T00:00:00Z"),
+            (951_827_696_789, "2000-02-29T12:34:56.789Z", "2000-02-29T12:34:56.789Z"),
+            (1_767_225_599_999, "2025-12-31T23:59:59.999Z", "2025-12-31T23:59:59.999Z"),
             (-1, "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
             (-62_135_596_800_000, "0001-01-01T00:00:00.000Z", "0001-01-01T00:00:00Z"),
         ] {

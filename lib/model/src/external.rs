@@ -1,7 +1,7 @@
 //! External labels: what a store adds to every series it answers.
 //!
 //! They are not in the index of a head or block: a reader evaluates matchers on them against the set itself and
-//! merges them into each answered series. An incoming label of the same name gives way (design §8).
+//! merges them into each answered series. An incoming label of the same name gives way.
 
 use crate::labels::{Labels, LabelsBuilder, LabelsRef};
 use crate::matcher::Matcher;

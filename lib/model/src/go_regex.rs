@@ -1,15 +1,15 @@
 //! Go's regular expressions (RE2) in the syntax of the regex crate.
 //!
 //! Both engines match the same language by the same rules; only the spelling differs, and what the Perl classes
-//! mean: in Go `\d`, `\w`, `\s` and `\b` are ASCII. Translated here:
+//! mean: in Go `\d`, `\w`, `\s`, `\b` and `\B` are ASCII. Translated here:
 //! - `\Q…\E` is literal text, a brace that begins no repetition is a literal brace;
 //! - Perl classes become ASCII sets;
 //! - within a set `[`, `&`, `~` and a second `-` are literal, not set operations.
 //!
 //! What is no valid pattern stays invalid, so that the regex crate can say why. One pass over the text.
 
-/// The pattern that means to the regex crate what `source` means to Go.
-pub(crate) fn translate(source: &str) -> String {
+/// The pattern that means to the regex crate what `source` means to Go. Anchors nothing.
+pub fn translate(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + 8);
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
@@ -43,7 +43,11 @@ fn translate_escape<'a>(text: &'a str, out: &mut String) -> &'a str {
             out.push_str(members);
             out.push(']');
         }
-        None if escape == "\\b" => out.push_str("(?-u:\\b)"),
+        None if matches!(escape, "\\b" | "\\B") => {
+            out.push_str("(?-u:");
+            out.push_str(escape);
+            out.push(')');
+        }
         None => out.push_str(escape),
     }
     rest
@@ -167,7 +171,7 @@ mod tests {
             ("\\Qa.b", "a\\.b"),
             ("a{,2}{x}{", "a\\{,2}\\{x}\\{"),
             ("\\d+\\W\\s", "[0-9]+[^0-9A-Za-z_][\\t\\n\\x0C\\r ]"),
-            ("\\bx", "(?-u:\\b)x"),
+            ("\\bx\\B", "(?-u:\\b)x(?-u:\\B)"),
             ("[\\d_\\D]", "[0-9_[^0-9]]"),
             ("[a[b]", "[a\\[b]"),
             ("[]a]", "[\\]a]"),

@@ -9,11 +9,12 @@
 //! Invariant: nothing here does I/O, reads a clock or knows a wire format.
 
 pub mod batch;
+pub mod calendar;
 pub mod chunk;
 pub mod datetime;
 pub mod exemplar;
 pub mod external;
-mod go_regex;
+pub mod go_regex;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;

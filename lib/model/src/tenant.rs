@@ -1,6 +1,6 @@
 //! Whose data it is.
 //!
-//! Grammar (design §11): `[A-Za-z0-9_.-]{1,128}`, not `.` or `..`, not beginning with `_` (reserved for cairn's
+//! Grammar: `[A-Za-z0-9_.-]{1,128}`, not `.` or `..`, not beginning with `_` (reserved for cairn's
 //! own names). A tenant is never used as a raw path component.
 
 use std::fmt;

@@ -166,7 +166,8 @@ impl Sender {
         }
         let disk = self.runtime.disk.clone();
         let written = content.clone();
-        let done = self.runtime.cpu.run(move || persist::save(&*disk, &path, written.as_deref())).await;
+        let save = move || persist::save(&*disk, &path, written.as_deref());
+        let done = self.runtime.cpu.run_blocking(save).await;
         match done {
             Ok(Ok(())) => *self.saved.lock() = content,
             Ok(Err(e)) => {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use cairn_model::calendar::{self, Date};
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -151,13 +153,13 @@ impl Time {
         let seconds = self.0.div_euclid(NANOS_PER_SECOND);
         let days = seconds.div_euclid(SECONDS_PER_DAY);
         let in_day = seconds.rem_euclid(SECONDS_PER_DAY);
-        let (year, month, day) = date_of_days(days);
+        let date = Date::of_day(days);
         Civil {
-            year,
-            month,
-            day,
-            year_day: (days - days_of_date(year, 1, 1) + 1) as u16,
-            weekday: (days + 4).rem_euclid(7) as u8, // 1970 began on a Thursday
+            year: date.year,
+            month: date.month,
+            day: date.day,
+            year_day: date.day_of_year(),
+            weekday: calendar::weekday(days),
             hour: (in_day / 3600) as u8,
             minute: (in_day / 60 % 60) as u8,
             second: (in_day % 60) as u8,
@@ -169,8 +171,9 @@ impl Time {
     pub(crate) fn add_date(self, years: i64, months: i64, days: i64) -> Option<Time> {
         let civil = self.civil();
         let months = i64::from(civil.month) - 1 + months + 12 * civil.year.checked_add(years)?;
-        let first = days_of_date(months.div_euclid(12), months.rem_euclid(12) as u8 + 1, 1);
-        let days = first.checked_add(i64::from(civil.day) - 1)?.checked_add(days)?;
+        let (year, month) = (months.div_euclid(12), months.rem_euclid(12) as u8 + 1);
+        let first = Date { year, month, day: 1 };
+        let days = first.to_day().checked_add(i64::from(civil.day) - 1)?.checked_add(days)?;
         let in_day = self.0.rem_euclid(SECONDS_PER_DAY * NANOS_PER_SECOND);
         days.checked_mul(SECONDS_PER_DAY * NANOS_PER_SECOND)?.checked_add(in_day).map(Time)
     }
@@ -276,31 +279,6 @@ impl fmt::Display for Time {
     }
 }
 
-/// Days since 1970 of a date of the Gregorian calendar, for any year.
-/// The year is counted from March, so that the leap day is its last; 400 years are 146,097 days.
-fn days_of_date(year: i64, month: u8, day: u8) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (i64::from(month) + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The date of a day counted from 1970: the inverse of [`days_of_date`].
-fn date_of_days(days: i64) -> (i64, u8, u8) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u8;
-    let month = ((month_from_march + 2) % 12 + 1) as u8;
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,15 +298,6 @@ mod tests {
         ] {
             assert_eq!(Duration(nanos).to_string(), want);
         }
-    }
-
-    #[test]
-    fn days_and_dates_are_inverse() {
-        for days in (-1_000_000..1_000_000).step_by(13) {
-            let (year, month, day) = date_of_days(days);
-            assert_eq!(days_of_date(year, month, day), days);
-        }
-        assert_eq!(date_of_days(19_782), (2024, 2, 29));
     }
 
     #[test]

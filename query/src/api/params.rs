@@ -5,6 +5,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
+use cairn_model::calendar::Date;
 use cairn_model::tenant::TenantScope;
 
 use super::error::Failure;
@@ -180,8 +181,9 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
         && date.as_bytes()[7] == b'-'
         && &clock[2..3] == ":"
         && &clock[5..6] == ":";
-    let in_range = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
-    if !separators || !in_range || hour > 23 || minute > 59 || second > 60 {
+    let date = Date { year, month: month as u8, day: day as u8 };
+    let is_date = (1..=12).contains(&month) && (1..=date.days_in_month()).contains(&date.day);
+    if !separators || !is_date || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let (fraction_ms, rest) = match rest.strip_prefix('.') {
@@ -204,26 +206,8 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
             sign * (valid.then(|| field(rest, 1, 3)).flatten()? * 3600 + field(rest, 4, 6)? * 60)
         }
     };
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
+    let seconds = date.to_day() * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
     Some(seconds * 1000 + fraction_ms)
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 of a date in the Gregorian calendar (eras of 400 years that begin in March).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! replica that is not picked is not looked at for twice the last distance between samples: only when the picked one
 //! has a gap as long as that does the other one take over.
 //!
-//! Source: the penalty algorithm of Thanos Query as described in reference/thanos-protocol.md §11. It follows that at
-//! a change of replica up to one more interval is missing, and that gaps below twice the interval are not filled.
+//! Source: the penalty algorithm of Thanos Query. It follows that at a change of replica up to one more interval is
+//! missing, and that gaps below twice the interval are not filled.
 
 use std::sync::Arc;
 

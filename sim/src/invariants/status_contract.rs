@@ -1,4 +1,4 @@
-//! The status of a write tells the truth (design §5): success means that nothing had to be refused, 400 that something
+//! The status of a write tells the truth: success means that nothing had to be refused, 400 that something
 //! had to be, 503 carries Retry-After and has a cause outside the request, and there is no other answer.
 
 use cairn_model::TimestampMs;

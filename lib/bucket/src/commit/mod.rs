@@ -31,7 +31,7 @@ pub use record::{CommitRecord, FileRecord};
 pub use source::{BlockSource, SourceFile};
 pub use view::View;
 
-/// An attempt older than this gives itself up; design §8.
+/// An attempt older than this gives itself up (ADR 0006, 8).
 pub const ATTEMPT_LIMIT: Duration = Duration::from_secs(6 * 3600);
 
 const _: () = assert!(ATTEMPT_LIMIT.as_secs() * 2 <= crate::clean::ORPHAN_AGE.as_secs());

@@ -5,7 +5,7 @@
 //!
 //! Invariant: every key that Thanos knows is either honoured, or has no effect here by its nature (a warning
 //! says so when it was set to something), or is refused with the reason. None is dropped silently.
-//! Source: reference of Thanos' objstore, `reference/thanos.md` §10.
+//! Source: the configuration of Thanos' objstore, <https://thanos.io/tip/thanos/storage.md/>.
 
 mod keys;
 mod s3;

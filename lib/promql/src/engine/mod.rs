@@ -7,7 +7,7 @@
 //! What the steps share: [`grid`] (evaluation times), [`samples`] and [`downsampled`] (decoded data), [`column`]
 //! (values under evaluation), [`bounds`], [`budget`], [`counts`], [`error`].
 //!
-//! Semantics are Prometheus 3.14's; conformance/promqltest is the referee.
+//! Semantics are Prometheus 3.14's; its own test files are the referee (`tests/promqltest.rs`).
 
 pub mod bounds;
 pub mod budget;

@@ -4,7 +4,7 @@
 //! again (or its block found), a released one is not replayed.
 //!
 //! Invariant: a generation is released only after the caller says that its block was verified, or after it turned
-//! out to be empty; late samples are never refused, they go to the next generation (design §6).
+//! out to be empty; late samples are never refused, they go to the next generation (ADR 0001, 6 and 7).
 
 use std::fmt;
 use std::sync::Arc;

@@ -14,7 +14,6 @@ use super::super::column::{Column, EvalSeries, Histogram, Matrix, Point, SAME_LA
 use super::super::error::QueryError;
 use super::super::grid::Grid;
 use super::super::plan::{VectorBinary, VectorScalarBinary};
-use super::super::planner::changes_metric;
 use super::matching::{Match, Signature, matches, result_labels};
 use super::{Evaluator, ScalarColumn};
 use crate::annotations::{Annotations, HistogramOp, Note, SampleKind};
@@ -31,6 +30,11 @@ pub(super) enum Combined {
     Dropped,
     /// The operator has no meaning for these samples; this was told.
     Nothing,
+}
+
+/// Whether `op` makes something else of a metric, so that its name goes.
+fn changes_metric(op: BinaryOp) -> bool {
+    op.is_arithmetic()
 }
 
 /// Whether `op` has a meaning for samples of these kinds.
