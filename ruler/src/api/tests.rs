@@ -39,6 +39,15 @@ async fn running() -> World {
     world
 }
 
+#[test]
+fn numbers_are_written_as_prometheus_writes_them() {
+    let body = super::json::success(&[0.0, 60.0, 1.5, 0.003434143, 1e-6, 4.03e-7, 1e-7]);
+    assert_eq!(
+        String::from_utf8(body).unwrap(),
+        r#"{"status":"success","data":[0,60,1.5,0.003434143,0.000001,4.03e-07,1e-07]}"#
+    );
+}
+
 fn names(answer: &Value) -> Vec<String> {
     let groups = answer["data"]["groups"].as_array().unwrap();
     let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
