@@ -158,10 +158,17 @@ async fn parameters_that_cannot_be_used_are_named() {
     let world = running().await;
     for (query, want) in [
         ("type=foo", r#"invalid parameter "type": not supported value "foo""#),
-        ("group_limit=0", r#"invalid parameter "group_limit": "#),
-        ("group_next_token=abc", r#"invalid parameter "group_limit": "#),
-        ("group_limit=1&group_next_token=abc", r#"invalid parameter "group_next_token": "#),
-        ("exclude_alerts=maybe", r#"invalid parameter "exclude_alerts": "#),
+        ("group_limit=0", r#"invalid parameter "group_limit": group_limit needs to be greater than 0"#),
+        (
+            "group_limit=x",
+            r#"invalid parameter "group_limit": group_limit needs to be a valid number: strconv"#,
+        ),
+        ("group_next_token=abc", r#"invalid parameter "group_next_token": group_limit needs to be present"#),
+        (
+            "group_limit=1&group_next_token=abc",
+            r#"invalid parameter "group_next_token": invalid group_next_"#,
+        ),
+        ("exclude_alerts=maybe", r#"invalid parameter "exclude_alerts": error converting exclude_alerts: "#),
         ("match[]=%7B", r#"invalid parameter "match[]": 1:2: parse error"#),
     ] {
         let (status, answer) = get(&world, &format!("/api/v1/rules?{query}")).await;
