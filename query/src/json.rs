@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use cairn_model::labels::LabelsRef;
+use cairn_model::number::format_api;
 
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
@@ -114,25 +115,8 @@ pub fn write_float(out: &mut Vec<u8>, v: f64) {
             None => write!(out, "{v}").expect("writing to memory"),
         }
     } else {
-        let start = out.len();
-        write!(out, "{v:e}").expect("writing to memory");
-        go_exponent(out, start);
+        out.extend_from_slice(format_api(v).as_bytes());
     }
-}
-
-/// Turns Rust's `1e-7` behind `start` into Go's `1e-07`, and `1e21` into `1e+21`.
-fn go_exponent(out: &mut Vec<u8>, start: usize) {
-    let e = start + out[start..].iter().position(|b| *b == b'e').expect("the {:e} format has an exponent");
-    let digits = out.split_off(e + 1);
-    let (sign, digits) = match digits.strip_prefix(b"-") {
-        Some(rest) => (b'-', rest),
-        None => (b'+', &digits[..]),
-    };
-    out.push(sign);
-    if digits.len() == 1 {
-        out.push(b'0');
-    }
-    out.extend_from_slice(digits);
 }
 
 /// Appends `[t,"v"]`.

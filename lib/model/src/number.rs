@@ -28,7 +28,13 @@ pub fn format_g_rounded(v: f64, digits: usize) -> String {
     }
 }
 
-/// `FormatFloat(v, 'f', -1, 64)`: never an exponent. This is how the API prints sample values.
+/// As Prometheus' API writes numbers and sample values: an exponent of at least two digits below 1e-6 and from 1e21, else
+/// plain digits.
+pub fn format_api(v: f64) -> String {
+    if v == 0.0 || (1e-6..1e21).contains(&v.abs()) { plain(v) } else { format_e(v) }
+}
+
+/// `FormatFloat(v, 'f', -1, 64)`: never an exponent.
 pub fn format_f(v: f64) -> String {
     match non_finite(v) {
         Some(word) => word.to_owned(),
@@ -107,6 +113,24 @@ mod tests {
         ];
         for (v, g, e, f) in cases {
             assert_eq!((format_g(v).as_str(), format_e(v).as_str(), format_f(v).as_str()), (g, e, f));
+        }
+        // As Prometheus 3.14 answers queries with these values, and in its statistics.
+        for (v, api) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (4.03e-7, "4.03e-07"),
+            (1e-7, "1e-07"),
+            (-9.9e-7, "-9.9e-07"),
+            (1e-6, "0.000001"),
+            (0.000001061, "0.000001061"),
+            (60.0, "60"),
+            (999999999999999900000.0, "999999999999999900000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(format_api(v), api);
         }
         let two: Vec<_> = [1234567.0, 0.00001234, 3.0, 0.0].map(|v| format_g_rounded(v, 2)).into();
         assert_eq!(two, ["1.2e+06", "1.2e-05", "3", "0"]);

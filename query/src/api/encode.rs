@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use cairn_model::number::format_api;
 use cairn_model::{FloatHistogram, Labels};
-use cairn_promql::engine::QueryStats;
+use cairn_promql::engine::{QueryStats, SampleCount, SamplesPerStep};
 use cairn_promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
 use cairn_runtime::CpuPool;
 
@@ -52,7 +53,7 @@ pub fn kind(value: &QueryValue) -> &'static str {
     }
 }
 
-/// The `stats` object. Sorting is part of the evaluation here; `samplesRead` and its steps are not counted and left out.
+/// The `stats` object. Sorting is part of the evaluation here.
 pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
     let total = stats.preparation + stats.fetch + stats.evaluation;
     let timings = [
@@ -63,22 +64,33 @@ pub fn write_stats(out: &mut Vec<u8>, stats: &QueryStats, queued: Duration) {
         ("execQueueTime", queued),
         ("execTotalTime", queued + total),
     ];
-    // Display writes no exponent and no point behind a whole number, as Go does.
-    let timings = timings.map(|(name, time)| format!("\"{name}\":{}", time.as_secs_f64())).join(",");
+    let timings =
+        timings.map(|(name, time)| format!("\"{name}\":{}", format_api(time.as_secs_f64()))).join(",");
     out.extend_from_slice(format!("{{\"timings\":{{{timings}}},\"samples\":{{").as_bytes());
-    if let Some(steps) = &stats.samples_per_step {
-        out.extend_from_slice(b"\"totalQueryableSamplesPerStep\":");
-        let at = |k: usize| steps.start_ms + steps.step_ms * k as i64;
-        let numbered: Vec<_> = steps.counts.iter().enumerate().collect();
-        write_list(out, &numbered, |out, (k, count)| {
-            out.push(b'[');
-            write_timestamp(out, at(*k));
-            out.extend_from_slice(format!(",{count}]").as_bytes());
-        });
-        out.push(b',');
-    }
-    let (total, peak) = (stats.total_queryable_samples, stats.peak_samples);
-    out.extend_from_slice(format!("\"totalQueryableSamples\":{total},\"peakSamples\":{peak}}}}}").as_bytes());
+    let steps = stats.samples_per_step.as_ref();
+    write_steps(out, "totalQueryableSamplesPerStep", steps, |count| count.looked_at);
+    out.extend_from_slice(format!("\"totalQueryableSamples\":{},", stats.total_queryable_samples).as_bytes());
+    write_steps(out, "samplesReadPerStep", steps, |count| count.read);
+    let (read, peak) = (stats.samples_read, stats.peak_samples);
+    out.extend_from_slice(format!("\"samplesRead\":{read},\"peakSamples\":{peak}}}}}").as_bytes());
+}
+
+/// `"name":[[t,count],…],` of the steps, where they were counted.
+fn write_steps(
+    out: &mut Vec<u8>,
+    name: &str,
+    steps: Option<&SamplesPerStep>,
+    count: impl Fn(&SampleCount) -> u64,
+) {
+    let Some(steps) = steps else { return };
+    out.extend_from_slice(format!("\"{name}\":").as_bytes());
+    let numbered: Vec<_> = steps.counts.iter().enumerate().collect();
+    write_list(out, &numbered, |out, (k, n)| {
+        out.push(b'[');
+        write_timestamp(out, steps.start_ms + steps.step_ms * *k as i64);
+        out.extend_from_slice(format!(",{}]", count(n)).as_bytes());
+    });
+    out.push(b',');
 }
 
 /// A JSON array.
@@ -265,6 +277,31 @@ mod tests {
             }
             assert!(n < items.len() || size > SPREAD_BYTES, "the longest list is long enough");
         }
+    }
+
+    #[test]
+    fn statistics_are_written_as_prometheus_writes_them() {
+        let stats = QueryStats {
+            preparation: Duration::from_nanos(403),
+            evaluation: Duration::from_micros(20),
+            total_queryable_samples: 5,
+            samples_read: 3,
+            samples_per_step: Some(SamplesPerStep {
+                start_ms: 1_500,
+                step_ms: 500,
+                counts: vec![SampleCount { looked_at: 2, read: 2 }, SampleCount { looked_at: 3, read: 1 }],
+            }),
+            peak_samples: 9,
+            ..QueryStats::default()
+        };
+        let mut out = Vec::new();
+        write_stats(&mut out, &stats, Duration::from_secs(2));
+        let timings = r#""evalTotalTime":0.000020403,"resultSortTime":0,"queryPreparationTime":4.03e-07,"innerEvalTime":0.00002,"execQueueTime":2,"execTotalTime":2.000020403"#;
+        let samples = r#""totalQueryableSamplesPerStep":[[1.500,2],[2,3]],"totalQueryableSamples":5,"samplesReadPerStep":[[1.500,2],[2,1]],"samplesRead":3,"peakSamples":9"#;
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!(r#"{{"timings":{{{timings}}},"samples":{{{samples}}}}}"#)
+        );
     }
 
     #[test]

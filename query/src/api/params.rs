@@ -18,6 +18,11 @@ pub const MIN_TIME_MS: i64 = -9_223_372_036_854_775;
 /// See [`MIN_TIME_MS`].
 pub const MAX_TIME_MS: i64 = 9_223_372_036_854_775;
 
+/// How Prometheus writes these two, and its clients ask for everything; RFC 3339 has no such years.
+const EARLIEST: &str = "-292273086-05-16T16:47:06Z";
+/// See [`EARLIEST`].
+const LATEST: &str = "292277025-08-18T07:12:54.999999999Z";
+
 /// The parameters, in order.
 #[derive(Debug, Default)]
 pub struct Params {
@@ -147,10 +152,15 @@ fn parse(bytes: &[u8]) -> Vec<(String, String)> {
 /// Unix seconds with a fraction, or RFC 3339.
 pub fn parse_time(text: &str) -> Option<i64> {
     if let Ok(seconds) = text.parse::<f64>() {
-        let ms = (seconds * 1000.0).round();
+        // The fraction is rounded alone, as Prometheus does: of 1.0005 seconds none is left.
+        let ms = seconds.trunc() * 1000.0 + (seconds.fract() * 1000.0).round();
         return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
     }
-    parse_rfc3339(text)
+    match text {
+        EARLIEST => Some(MIN_TIME_MS),
+        LATEST => Some(MAX_TIME_MS),
+        _ => parse_rfc3339(text),
+    }
 }
 
 /// Nanoseconds of float seconds, or of `1h30m`.
@@ -168,10 +178,11 @@ fn parse_duration_ns(text: &str) -> Result<i64, String> {
         .ok_or_else(|| format!("cannot parse \"{text}\" to a valid duration"))
 }
 
-/// `2015-07-01T20:10:51.781Z`, or with an offset such as `+02:00`.
+/// `2015-07-01T20:10:51.781Z`, or with an offset such as `+02:00`. As strict as Go: capital letters, no leap seconds, a
+/// comma may stand for the point, offsets of a day and less.
 fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
-    let rest = rest.strip_prefix(['T', 't'])?;
+    let rest = rest.strip_prefix('T')?;
     let (clock, rest) = rest.split_at_checked(8)?;
     let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<i64>().ok()).flatten();
     let field = |s: &str, from: usize, to: usize| s.get(from..to).and_then(number);
@@ -183,10 +194,10 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
         && &clock[5..6] == ":";
     let date = Date { year, month: month as u8, day: day as u8 };
     let is_date = (1..=12).contains(&month) && (1..=date.days_in_month()).contains(&date.day);
-    if !separators || !is_date || hour > 23 || minute > 59 || second > 60 {
+    if !separators || !is_date || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (fraction_ms, rest) = match rest.strip_prefix('.') {
+    let (fraction_ms, rest) = match rest.strip_prefix(['.', ',']) {
         None => (0, rest),
         Some(r) => {
             let digits = r.bytes().take_while(u8::is_ascii_digit).count();
@@ -195,7 +206,7 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
         }
     };
     let offset_s = match rest {
-        "Z" | "z" => 0,
+        "Z" => 0,
         _ => {
             let sign = match rest.as_bytes().first()? {
                 b'+' => 1,
@@ -203,7 +214,11 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
                 _ => return None,
             };
             let valid = rest.len() == 6 && rest.as_bytes()[3] == b':';
-            sign * (valid.then(|| field(rest, 1, 3)).flatten()? * 3600 + field(rest, 4, 6)? * 60)
+            let (hours, minutes) = (valid.then(|| field(rest, 1, 3)).flatten()?, field(rest, 4, 6)?);
+            if hours > 24 || minutes > 60 {
+                return None;
+            }
+            sign * (hours * 3600 + minutes * 60)
         }
     };
     let seconds = date.to_day() * 86_400 + hour * 3600 + minute * 60 + second - offset_s;
@@ -224,6 +239,11 @@ mod tests {
             ("2015-07-01T22:10:51.781+02:00", 1_435_781_451_781),
             ("1969-12-31T23:59:59Z", -1000),
             ("2024-02-29T00:00:00.5Z", 1_709_164_800_500),
+            ("2024-02-29T00:00:00,5Z", 1_709_164_800_500),
+            ("1.0005", 1_000),
+            ("1795716000.123", 1_795_716_000_123),
+            (EARLIEST, MIN_TIME_MS),
+            (LATEST, MAX_TIME_MS),
         ] {
             assert_eq!(parse_time(text), Some(ms), "{text}");
         }
@@ -236,6 +256,10 @@ mod tests {
             "2015-07-01",
             "2015-07-01T20:10:51",
             "2015-07-01T20:10:51.Z",
+            "2015-07-01t20:10:51Z",
+            "2015-07-01T20:10:51z",
+            "2015-07-01T20:10:60Z",
+            "2015-07-01T20:10:51-25:00",
         ] {
             assert_eq!(parse_time(bad), None, "{bad}");
         }

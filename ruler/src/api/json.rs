@@ -1,11 +1,13 @@
 //! The shapes of the answers. Durations are seconds; times are RFC 3339; an alert's value is a text like `1e+00`.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use cairn_model::datetime::rfc3339_short;
-use cairn_model::number::format_e;
+use cairn_model::number::{format_api, format_e};
 use cairn_model::{Labels, TimestampMs};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde_json::ser::Formatter;
 
 use crate::file::RuleKind;
 use crate::group::{AlertView, GroupView, RuleView};
@@ -13,8 +15,29 @@ use crate::group::{AlertView, GroupView, RuleView};
 /// What Go prints for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Whole numbers below it are exact as floats.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+/// An answer that is no error.
+#[derive(Serialize)]
+struct Success<'a, T> {
+    status: &'static str,
+    data: &'a T,
+}
+
+/// `data` in Prometheus' envelope.
+pub fn success(data: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut json = serde_json::Serializer::with_formatter(&mut out, ApiNumbers);
+    Success { status: "success", data }.serialize(&mut json).expect("the answers' keys are texts");
+    out
+}
+
+/// JSON with numbers as Prometheus' API writes them.
+struct ApiNumbers;
+
+impl Formatter for ApiNumbers {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, out: &mut W, v: f64) -> io::Result<()> {
+        out.write_all(format_api(v).as_bytes())
+    }
+}
 
 /// `data` of `/api/v1/rules`.
 #[derive(Debug, Serialize)]
@@ -34,10 +57,8 @@ pub struct GroupJson {
     pub name: String,
     pub file: String,
     pub rules: Vec<RuleJson>,
-    #[serde(serialize_with = "number")]
     pub interval: f64,
     pub limit: usize,
-    #[serde(serialize_with = "number")]
     pub evaluation_time: f64,
     pub last_evaluation: String,
     pub partial_response_strategy: &'static str,
@@ -53,9 +74,7 @@ pub enum RuleJson {
         state: &'static str,
         name: String,
         query: String,
-        #[serde(serialize_with = "number")]
         duration: f64,
-        #[serde(serialize_with = "number")]
         keep_firing_for: f64,
         labels: BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
@@ -63,7 +82,6 @@ pub enum RuleJson {
         health: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
-        #[serde(serialize_with = "number")]
         evaluation_time: f64,
         last_evaluation: String,
     },
@@ -75,7 +93,6 @@ pub enum RuleJson {
         health: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
-        #[serde(serialize_with = "number")]
         evaluation_time: f64,
         last_evaluation: String,
     },
@@ -193,11 +210,6 @@ pub fn alertmanagers(endpoints: Vec<String>) -> AlertmanagersAnswer {
 
 fn pairs(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
-}
-
-/// As Go writes it: a whole number has no point.
-fn number<S: Serializer>(v: &f64, out: S) -> Result<S::Ok, S::Error> {
-    if v.fract() == 0.0 && v.abs() < MAX_EXACT { out.serialize_i64(*v as i64) } else { out.serialize_f64(*v) }
 }
 
 fn seconds(ms: i64) -> f64 {

@@ -50,20 +50,14 @@ impl RulesParams {
                     params.filter.selectors.push(matchers);
                 }
                 "exclude_alerts" => params.exclude_alerts = boolean(name, value)?,
-                "group_limit" => {
-                    let limit = value.parse().ok().filter(|n: &usize| *n > 0);
-                    let reason = "group_limit needs to be a valid number greater than 0";
-                    params.group_limit = Some(limit.ok_or_else(|| invalid(name, reason))?);
-                }
+                "group_limit" if !value.is_empty() => params.group_limit = Some(group_limit(name, value)?),
                 "group_next_token" if !value.is_empty() => params.next_token = Some(value.to_owned()),
                 _ => {}
             }
         }
         if params.next_token.is_some() && params.group_limit.is_none() {
-            return Err(invalid(
-                "group_limit",
-                "group_limit needs to be set in order to use group_next_token",
-            ));
+            let reason = "group_limit needs to be present in order to paginate over the groups";
+            return Err(invalid("group_next_token", reason));
         }
         Ok(params)
     }
@@ -83,6 +77,26 @@ fn boolean(name: &str, value: &str) -> Result<bool, InvalidParam> {
     match value {
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        _ => Err(invalid(name, format!("cannot parse {value:?} to a boolean"))),
+        _ => {
+            let reason = "error converting exclude_alerts: strconv.ParseBool";
+            Err(invalid(name, format!("{reason}: parsing {value:?}: invalid syntax")))
+        }
     }
+}
+
+/// Groups a page, in the words of Prometheus where it is none.
+fn group_limit(name: &str, value: &str) -> Result<usize, InvalidParam> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    let reason = match value.parse::<i64>() {
+        Ok(n) if n > 0 => return Ok(n as usize),
+        Ok(_) => "group_limit needs to be greater than 0".to_owned(),
+        Err(e) => {
+            let why = match e.kind() {
+                PosOverflow | NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            format!("group_limit needs to be a valid number: strconv.ParseInt: parsing {value:?}: {why}")
+        }
+    };
+    Err(invalid(name, reason))
 }

@@ -1,7 +1,7 @@
 //! The endpoints over HTTP, GET and POST alike, in Prometheus' envelope.
 
 use axum::extract::{RawForm, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -42,7 +42,7 @@ async fn alertmanagers(State(ruler): State<Ruler>) -> Response {
 }
 
 fn success(data: &impl Serialize) -> Response {
-    Json(json!({"status": "success", "data": data})).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], json::success(data)).into_response()
 }
 
 /// The pairs of a query string or form body.

@@ -19,9 +19,7 @@ pub fn rules(groups: &[Arc<GroupView>], params: &RulesParams) -> Result<RulesAns
         let found = groups.iter().position(|group| page_token(&group.key) == *token);
         from = found.ok_or_else(|| InvalidParam {
             name: "group_next_token".to_owned(),
-            reason: format!(
-                "token {token:?} names no group; did the rules change in between? Begin anew without it"
-            ),
+            reason: format!("invalid group_next_token '{token}'. were rule groups changed?"),
         })?;
     }
     let mut answer = RulesAnswer { groups: Vec::new(), group_next_token: None };

@@ -39,6 +39,15 @@ async fn running() -> World {
     world
 }
 
+#[test]
+fn numbers_are_written_as_prometheus_writes_them() {
+    let body = super::json::success(&[0.0, 60.0, 1.5, 0.003434143, 1e-6, 4.03e-7, 1e-7]);
+    assert_eq!(
+        String::from_utf8(body).unwrap(),
+        r#"{"status":"success","data":[0,60,1.5,0.003434143,0.000001,4.03e-07,1e-07]}"#
+    );
+}
+
 fn names(answer: &Value) -> Vec<String> {
     let groups = answer["data"]["groups"].as_array().unwrap();
     let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
@@ -149,10 +158,17 @@ async fn parameters_that_cannot_be_used_are_named() {
     let world = running().await;
     for (query, want) in [
         ("type=foo", r#"invalid parameter "type": not supported value "foo""#),
-        ("group_limit=0", r#"invalid parameter "group_limit": "#),
-        ("group_next_token=abc", r#"invalid parameter "group_limit": "#),
-        ("group_limit=1&group_next_token=abc", r#"invalid parameter "group_next_token": "#),
-        ("exclude_alerts=maybe", r#"invalid parameter "exclude_alerts": "#),
+        ("group_limit=0", r#"invalid parameter "group_limit": group_limit needs to be greater than 0"#),
+        (
+            "group_limit=x",
+            r#"invalid parameter "group_limit": group_limit needs to be a valid number: strconv"#,
+        ),
+        ("group_next_token=abc", r#"invalid parameter "group_next_token": group_limit needs to be present"#),
+        (
+            "group_limit=1&group_next_token=abc",
+            r#"invalid parameter "group_next_token": invalid group_next_"#,
+        ),
+        ("exclude_alerts=maybe", r#"invalid parameter "exclude_alerts": error converting exclude_alerts: "#),
         ("match[]=%7B", r#"invalid parameter "match[]": 1:2: parse error"#),
     ] {
         let (status, answer) = get(&world, &format!("/api/v1/rules?{query}")).await;

@@ -32,16 +32,23 @@ impl Asked {
 }
 
 /// Sends a request; `headers` are whole lines.
-pub fn ask(address: &str, method: &str, path: &str, headers: &[String], body: &str) -> Result<Asked> {
+pub fn ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[String],
+    body: impl AsRef<[u8]>,
+) -> Result<Asked> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("cannot reach {address}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let extra: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
+    let body = body.as_ref();
     let length = body.len();
     // HTTP/1.0: the body ends with the connection, and is never chunked.
     let head =
         format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n{extra}\r\n");
     stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").context("no end of headers")?;

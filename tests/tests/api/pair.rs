@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
+use cairn_proto::encode::{WriteRequest, encode_v1, snappy_block};
 use tempfile::TempDir;
 
 use crate::ask::ask;
@@ -19,6 +20,7 @@ const SCRAPE_MS: u64 = 5_000;
 pub struct Pair {
     pub prometheus: String,
     pub cairn: String,
+    cairn_write: String,
     /// Seconds of the last scrape.
     pub end_s: u64,
     _processes: (Process, Cairn),
@@ -71,7 +73,20 @@ impl Pair {
             "cannot load the demo data: {}",
             String::from_utf8_lossy(&sent.stdout)
         );
-        Ok(Some(Pair { prometheus, cairn: cairn.http.clone(), end_s, _processes: (oracle, cairn), dir }))
+        let (http, write) = (cairn.http.clone(), cairn.write.clone());
+        let processes = (oracle, cairn);
+        Ok(Some(Pair { prometheus, cairn: http, cairn_write: write, end_s, _processes: processes, dir }))
+    }
+
+    /// Sends a remote-write request to both.
+    pub fn write(&self, request: &WriteRequest) -> Result<()> {
+        let body = snappy_block(&encode_v1(request));
+        let headers = ["Content-Type: application/x-protobuf", "Content-Encoding: snappy"].map(str::to_owned);
+        for address in [&self.prometheus, &self.cairn_write] {
+            let answer = ask(address, "POST", "/api/v1/write", &headers, &body)?;
+            ensure!(answer.status / 100 == 2, "{address}: {}", String::from_utf8_lossy(&answer.body));
+        }
+        Ok(())
     }
 
     /// cairn's data folder.

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::ask::{Asked, ask, escape};
 use crate::compare::{difference, normal};
+use crate::native;
 use crate::pair::Pair;
 use crate::schema::OpenApi;
 
@@ -79,6 +80,7 @@ struct Compared {
 fn compare(test: &str, table: &str, features: &[&str]) -> Result<Option<Compared>> {
     let Some(openapi) = OpenApi::load()? else { return Ok(None) };
     let Some(pair) = Pair::start_with(test, features)? else { return Ok(None) };
+    native::send(&pair)?;
     let (mut asked, mut validated, mut points, mut failures) = (0, 0, 0, Vec::new());
     for text in table.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
         let line = Line::read(text, pair.end_s);

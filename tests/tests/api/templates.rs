@@ -1,4 +1,4 @@
-//! The expressions of the PromQL compliance suite, as range queries over the demo data.
+//! The expressions of the PromQL compliance suite, as range queries over the demo data, with their statistics by step.
 
 use std::collections::BTreeMap;
 
@@ -68,11 +68,12 @@ fn expand(case: &Case) -> Result<Vec<String>> {
 fn the_compliance_suite_is_answered_as_prometheus_answers_it() -> Result<()> {
     let Some(path) = conformance("promql/promql-test-queries.yml") else { return Ok(()) };
     let suite: Suite = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
-    let Some(pair) = Pair::start("api templates")? else { return Ok(()) };
+    let Some(pair) = Pair::start_with("api templates", &["promql-per-step-stats"])? else { return Ok(()) };
     let range = |address: &str, query: &str| -> Result<(u16, Value)> {
         let (start, end) = (pair.end_s - RANGE_S, pair.end_s);
         let query = escape_value(query);
-        let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={STEP_S}");
+        let times = format!("start={start}&end={end}&step={STEP_S}");
+        let path = format!("/api/v1/query_range?query={query}&{times}&stats=all");
         let answer = ask(address, "GET", &path, &[], "")?;
         Ok((answer.status, normal(answer.json())))
     };

@@ -1,14 +1,21 @@
-//! How many samples the steps of an evaluation have looked at: the numbers of the API's `stats`.
+//! How many samples an evaluation has looked at and read: the numbers of the API's `stats`.
 //!
-//! Counted as Prometheus counts them: a sample counts at every step that looks at it, whether it was read anew or not; a
-//! histogram counts as many samples as it takes times sixteen bytes; of a subquery only the windows over it count; what
-//! is the same at every step is computed once and counts at each.
+//! Counted as Prometheus counts them. *Looked at* means: a sample counts at every step that looks at it; a histogram counts
+//! as many samples as it takes times sixteen bytes; of a subquery only the windows over it count; what is the same at every
+//! step is computed once and counts at each. *Read* means: of a range only what the step before did not hold counts; what is
+//! the same at every step counts at the first alone; of a subquery what it has read itself counts, at the step whose window
+//! takes it in. Selectors without a range read what they look at.
+//!
+//! Floats cost nothing here by sample: functions of ranges know how many samples their windows hold, and how many there
+//! are without repetition two searches a series tell.
 
+use std::ops::AddAssign;
 use std::sync::Mutex;
 
 use cairn_model::{FloatHistogram, TimestampMs};
 
 use super::column::{Column, Point};
+use super::grid::Grid;
 use super::samples::SampleBuf;
 use crate::functions::sliding::Windows;
 
@@ -25,6 +32,29 @@ pub fn weight(h: &FloatHistogram) -> u64 {
     ((HISTOGRAM_BYTES + lists) / SAMPLE_BYTES) as u64
 }
 
+/// Samples looked at, and those of them that were read for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SampleCount {
+    /// Looked at: `totalQueryableSamples`.
+    pub looked_at: u64,
+    /// Read: `samplesRead`.
+    pub read: u64,
+}
+
+impl SampleCount {
+    /// Samples that are looked at once, and read for that.
+    pub fn fresh(samples: u64) -> Self {
+        SampleCount { looked_at: samples, read: samples }
+    }
+}
+
+impl AddAssign for SampleCount {
+    fn add_assign(&mut self, more: Self) {
+        self.looked_at += more.looked_at;
+        self.read += more.read;
+    }
+}
+
 /// Counts of one evaluation; shared by its threads.
 #[derive(Debug)]
 pub struct SampleCounts {
@@ -35,29 +65,56 @@ pub struct SampleCounts {
 impl SampleCounts {
     /// Counts of all steps together.
     pub fn of_all_steps() -> Self {
-        SampleCounts { all: Mutex::default(), steps: 0 }
+        Self::of_each_step(0)
     }
 
     /// Counts of each of `steps` steps too.
     pub fn of_each_step(steps: usize) -> Self {
-        SampleCounts { all: Mutex::new(Tally { total: 0, by_step: vec![0; steps] }), steps }
+        SampleCounts { all: Mutex::new(Tally::of(steps)), steps }
+    }
+
+    /// Counts of a subquery on the grid `inner`, over which `windows` look: by step only where it is asked which window
+    /// holds what it reads.
+    pub fn of_subquery(&self, inner: Grid, windows: Windows) -> Self {
+        let gaps = windows.steps > 1 && windows.step_ms > windows.range_ms;
+        Self::of_each_step(if gaps || self.steps > 0 { inner.steps } else { 0 })
     }
 
     /// For one thread to count into; [`SampleCounts::add`] takes it back.
     pub fn tally(&self) -> Tally {
-        Tally { total: 0, by_step: vec![0; self.steps] }
+        Tally::of(self.steps)
     }
 
     /// Adds what a thread has counted.
     pub fn add(&self, tally: &Tally) {
         let mut all = self.all.lock().expect("nothing panics while it is held");
         all.total += tally.total;
-        all.by_step.iter_mut().zip(&tally.by_step).for_each(|(sum, n)| *sum += n);
+        all.by_step.iter_mut().zip(&tally.by_step).for_each(|(sum, n)| *sum += *n);
     }
 
-    /// Adds the same at each of `steps` steps.
-    pub fn add_at_each(&self, samples: u64, steps: usize) {
-        self.add(&Tally { total: samples * steps as u64, by_step: vec![samples; self.steps] });
+    /// Adds what was read once, and is looked at at each of `steps` steps.
+    pub fn add_at_each(&self, once: SampleCount, steps: usize) {
+        let mut tally = self.tally();
+        tally.total.looked_at = once.looked_at * steps as u64;
+        tally.by_step.iter_mut().for_each(|n| n.looked_at = once.looked_at);
+        tally.add(0, SampleCount { looked_at: 0, read: once.read });
+        self.add(&tally);
+    }
+
+    /// Adds what the steps of a subquery have read, each at the window that takes it in. What lies between two windows does
+    /// not count, though it was read.
+    pub fn add_subquery(&self, counted: &Tally, inner: Grid, windows: Windows) {
+        let mut tally = self.tally();
+        let read = |n: &SampleCount| SampleCount { looked_at: 0, read: n.read };
+        if counted.by_step.is_empty() {
+            tally.add(0, read(&counted.total));
+        }
+        for (k, n) in counted.by_step.iter().enumerate() {
+            if let Some(step) = windows.first_that_holds(inner.time(k)) {
+                tally.add(step, read(n));
+            }
+        }
+        self.add(&tally);
     }
 
     /// All steps together, and each step where it was asked for.
@@ -70,13 +127,17 @@ impl SampleCounts {
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// All steps together.
-    pub total: u64,
+    pub total: SampleCount,
     /// Each step; empty where nobody asks.
-    pub by_step: Vec<u64>,
+    pub by_step: Vec<SampleCount>,
 }
 
 impl Tally {
-    fn add(&mut self, step: usize, samples: u64) {
+    fn of(steps: usize) -> Self {
+        Tally { by_step: vec![SampleCount::default(); steps], ..Tally::default() }
+    }
+
+    fn add(&mut self, step: usize, samples: SampleCount) {
         self.total += samples;
         if let Some(n) = self.by_step.get_mut(step) {
             *n += samples;
@@ -84,7 +145,7 @@ impl Tally {
     }
 
     /// Counts `samples` at the first step.
-    pub fn add_first(&mut self, samples: u64) {
+    pub fn add_first(&mut self, samples: SampleCount) {
         self.add(0, samples);
     }
 
@@ -92,27 +153,29 @@ impl Tally {
     #[inline]
     pub fn add_values(&mut self, found: u64, column: &Column) {
         if self.by_step.is_empty() && column.histograms.is_empty() {
-            self.total += found;
+            self.total += SampleCount::fresh(found);
             return;
         }
         for (k, point) in column.points() {
-            self.add(k, if let Point::Histogram(h) = point { weight(h) } else { 1 });
+            self.add(k, SampleCount::fresh(if let Point::Histogram(h) = point { weight(h) } else { 1 }));
         }
     }
 
-    /// Counts the windows over a series: `seen` floats, or what each window holds of `buf`.
+    /// Counts the windows over a series: `seen` floats, or what each window holds of `buf`. They are read where they are
+    /// `stored`; what a subquery computed counts as read in [`SampleCounts::add_subquery`].
     #[inline]
-    pub fn add_windows(&mut self, seen: u64, windows: Windows, buf: &SampleBuf) {
+    pub fn add_windows(&mut self, seen: u64, windows: Windows, buf: &SampleBuf, stored: bool) {
         if self.by_step.is_empty() && buf.histograms.is_empty() {
-            self.total += seen;
+            let read = if stored { windows.count_once(&buf.floats.t_ms, seen) } else { 0 };
+            self.total += SampleCount { looked_at: seen, read };
             return;
         }
-        self.count_windows(windows, buf);
+        self.count_windows(windows, buf, stored);
     }
 
     /// Counts what each window holds of `buf`.
-    pub fn count_windows(&mut self, windows: Windows, buf: &SampleBuf) {
-        windows.each(&buf.floats.t_ms, |k, from, to, _| self.add(k, (to - from) as u64));
+    pub fn count_windows(&mut self, windows: Windows, buf: &SampleBuf, stored: bool) {
+        self.count_each(windows, &buf.floats.t_ms, stored, |from, to| (to - from) as u64);
         if !buf.histograms.is_empty() {
             let mut upto = vec![0];
             let mut sum = 0;
@@ -120,12 +183,28 @@ impl Tally {
                 sum += weight(h);
                 sum
             }));
-            windows.each(&buf.histograms.t_ms, |k, from, to, _| self.add(k, upto[to] - upto[from]));
+            self.count_each(windows, &buf.histograms.t_ms, stored, |from, to| upto[to] - upto[from]);
         }
+    }
+
+    /// `samples(from, to)` is what the samples with indexes `from .. to` count as.
+    fn count_each(
+        &mut self,
+        windows: Windows,
+        t_ms: &[TimestampMs],
+        stored: bool,
+        samples: impl Fn(usize, usize) -> u64,
+    ) {
+        let mut known = 0;
+        windows.each(t_ms, |k, from, to, _| {
+            let read = if stored { samples(from.max(known), to) } else { 0 };
+            self.add(k, SampleCount { looked_at: samples(from, to), read });
+            known = to;
+        });
     }
 }
 
-/// Samples that each step has looked at.
+/// Samples of each step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamplesPerStep {
     /// Time of the first step.
@@ -133,35 +212,8 @@ pub struct SamplesPerStep {
     /// Distance of the steps.
     pub step_ms: i64,
     /// One a step.
-    pub counts: Vec<u64>,
+    pub counts: Vec<SampleCount>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_histogram_counts_by_its_size() {
-        let mut h = FloatHistogram::default();
-        assert_eq!(weight(&h), 11);
-        h.positive_buckets = vec![1.0; 5];
-        assert_eq!(weight(&h), 13);
-    }
-
-    #[test]
-    fn threads_add_up_and_what_is_the_same_counts_at_each_step() {
-        let counts = SampleCounts::of_each_step(3);
-        for _ in 0..2 {
-            let mut tally = counts.tally();
-            tally.add(1, 5);
-            counts.add(&tally);
-        }
-        counts.add_at_each(2, 3);
-        let sum = counts.sum();
-        assert_eq!((sum.total, sum.by_step), (16, vec![2, 12, 2]));
-        let counts = SampleCounts::of_all_steps();
-        counts.add_at_each(2, 3);
-        let sum = counts.sum();
-        assert_eq!((sum.total, sum.by_step), (6, vec![]));
-    }
-}
+mod tests;

@@ -34,7 +34,7 @@ use futures::future::{Either, select};
 
 pub use bounds::{QueryBounds, TenantBounds};
 pub use budget::Cancel;
-pub use counts::SamplesPerStep;
+pub use counts::{SampleCount, SamplesPerStep};
 pub use error::{ErrorKind, QueryError};
 pub use samples::{ColumnsOnly, DecodeChunk, SampleBuf, SampleColumn};
 
@@ -166,7 +166,9 @@ pub struct QueryStats {
     pub evaluation: Duration,
     /// Samples that all steps together have looked at.
     pub total_queryable_samples: u64,
-    /// The same for each step, where it was asked for.
+    /// Samples that were read for it: of overlapping ranges each but once.
+    pub samples_read: u64,
+    /// Both for each step, where it was asked for.
     pub samples_per_step: Option<SamplesPerStep>,
     /// The most samples held at a time.
     pub peak_samples: u64,
@@ -324,16 +326,17 @@ impl Engine {
         let done = o.cpu.run(move || evaluation.run(fetched)).await;
         let (value, texts) = done.map_err(|p| QueryError::Internal(p.to_string()))??;
         warnings.extend(texts.warnings);
-        let looked_at = counts.sum();
+        let counted = counts.sum();
         let per_step =
-            || SamplesPerStep { start_ms: grid.start_ms, step_ms: grid.step_ms, counts: looked_at.by_step };
+            || SamplesPerStep { start_ms: grid.start_ms, step_ms: grid.step_ms, counts: counted.by_step };
         Ok(QueryResult {
             value,
             warnings,
             infos: texts.infos,
             stats: QueryStats {
                 evaluation: o.clock.monotonic() - read,
-                total_queryable_samples: looked_at.total,
+                total_queryable_samples: counted.total.looked_at,
+                samples_read: counted.total.read,
                 samples_per_step: (o.per_step_stats && options.samples_per_step).then(per_step),
                 peak_samples: budget.peak(),
                 ..stats

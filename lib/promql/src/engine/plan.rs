@@ -187,6 +187,21 @@ impl RangeNode {
             range_ms: self.range_ms,
         }
     }
+
+    /// The same with the samples beyond their edges that are looked at too, as far away as `lookback_ms`.
+    pub fn windows_with_edges(&self, grid: Grid, lookback_ms: i64) -> Windows {
+        let (before, after) = match self.edges {
+            Edges::Plain => (0, 0),
+            Edges::Anchored => (lookback_ms, 0),
+            Edges::Smoothed => (lookback_ms, lookback_ms),
+        };
+        let plain = self.windows(grid);
+        Windows {
+            first_end_ms: plain.first_end_ms + after,
+            range_ms: before + self.range_ms + after,
+            ..plain
+        }
+    }
 }
 
 /// Where the samples of a range come from.

@@ -3,7 +3,7 @@
 use cairn_model::Labels;
 
 use super::column::{Column, EvalSeries, Point};
-use super::counts::weight;
+use super::counts::{SampleCount, weight};
 use super::error::QueryError;
 use super::eval::Evaluator;
 use super::eval::range_call::RangeInput;
@@ -70,7 +70,7 @@ impl Evaluator<'_> {
         let mut tally = self.counts.tally();
         if let RangeInput::Computed(computed) = &mut input {
             self.finish(&mut computed.matrix)?;
-            tally.add_first(computed.looked_at);
+            tally.add_first(SampleCount { looked_at: computed.looked_at, read: 0 });
         }
         let mut out = Vec::new();
         let mut buf = SampleBuf::default();
@@ -87,7 +87,7 @@ impl Evaluator<'_> {
             self.budget.fits(buf.len())?;
             if let Some(s) = self.raw_series(node, input.labels(i), &buf, (start, end))? {
                 let histograms: u64 = s.histograms.iter().map(|p| weight(&p.value)).sum();
-                tally.add_first(s.floats.len() as u64 + histograms);
+                tally.add_first(SampleCount::fresh(s.floats.len() as u64 + histograms));
                 out.push(s);
             }
         }

@@ -56,6 +56,28 @@ impl Windows {
             }
         }
     }
+
+    /// How many samples the windows hold when one that several hold counts once; `held` is how many they hold when it
+    /// counts in each.
+    pub fn count_once(&self, t_ms: &[TimestampMs], held: u64) -> u64 {
+        if held == 0 || (1..=self.step_ms).contains(&self.range_ms) {
+            return held; // they do not overlap
+        }
+        let (after, end) = (self.first_end_ms - self.range_ms, self.end(self.steps - 1));
+        let upto = |bound| match (t_ms.first(), t_ms.last()) {
+            (_, Some(last)) if *last <= bound => t_ms.len(),
+            (Some(first), _) if *first > bound => 0,
+            _ => t_ms.partition_point(|t| *t <= bound),
+        };
+        (upto(end) - upto(after)) as u64
+    }
+
+    /// The first window that does not end before `t_ms`, if it holds that time.
+    pub fn first_that_holds(&self, t_ms: TimestampMs) -> Option<usize> {
+        let late = (t_ms - self.first_end_ms).max(0) as u64;
+        let k = late.div_ceil(self.step_ms.max(1) as u64) as usize;
+        (k < self.steps && t_ms > self.end(k) - self.range_ms).then_some(k)
+    }
 }
 
 /// Buffers that are reused from series to series.

@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use cairn_model::number::format_api;
+
 use super::ast::{
     At, DurationArg, DurationExpr, DurationOp, Expr, FillValues, Matcher, VectorMatching, VectorSelector,
 };
@@ -241,7 +243,7 @@ impl Writer {
             None => self.raw("null"),
             Some(v) => {
                 self.unrepresentable |= !v.is_finite();
-                self.raw(JsonNumber(v));
+                self.raw(format_api(v));
             }
         }
     }
@@ -267,19 +269,6 @@ impl Writer {
 
     fn raw(&mut self, part: impl Display) {
         write!(self.text, "{part}").expect("writing to a String does not fail");
-    }
-}
-
-/// A JSON number: with an exponent below 1e-6 and from 1e21.
-struct JsonNumber(f64);
-
-impl Display for JsonNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0.0 || (1e-6..1e21).contains(&self.0.abs()) {
-            return write!(f, "{}", self.0);
-        }
-        let text = format!("{:e}", self.0);
-        f.write_str(&if text.contains("e-") { text } else { text.replace('e', "e+") })
     }
 }
 

@@ -1,8 +1,7 @@
 //! One total order of values, so that replicas, readers and blocks converge when a timestamp has two values.
 //!
 //! Histogram over number over stale marker; within a kind by canonical content. Start timestamp and reset hint take
-//! no part, and neither do empty buckets or the way spans describe them, because a chunk does not keep those
-//! (design §5).
+//! no part, and neither do empty buckets or the way spans describe them, because a chunk does not keep those.
 //!
 //! Invariant: a total order on values up to what chunks keep; `Equal` means that a reader cannot tell them apart.
 

@@ -5,7 +5,7 @@
 //! window goes to the raw tail; anything else takes the slow path: new windows, histograms, repeats, conflicts,
 //! out-of-order and late samples.
 //!
-//! Invariants: the state is a join of the samples that were offered (design §5): their order makes no difference to
+//! Invariants: the state is a join of the samples that were offered: their order makes no difference to
 //! what a reader sees; for equal times the greater value stays; main chunks take samples of open windows only, so
 //! a closed window's first generation no longer changes.
 //!

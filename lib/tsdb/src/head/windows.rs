@@ -5,7 +5,7 @@
 //! pure state machine: the caller makes each step durable before it takes it.
 //!
 //! Invariants: a generation is sealed at most once and released only after it was sealed; a window has at most one
-//! sealed generation that is not released; every sample belongs to exactly one generation (design §6).
+//! sealed generation that is not released; every sample belongs to exactly one generation.
 
 use std::collections::BTreeMap;
 

@@ -96,7 +96,7 @@ impl Evaluator<'_> {
         for i in 0..input.len() {
             self.check_at(i)?;
             input.fill(i, self, &mut buf)?;
-            tally.count_windows(windows, &buf);
+            tally.count_windows(windows, &buf, input.is_stored());
             for t in [&buf.floats.t_ms, &buf.histograms.t_ms] {
                 for k in 0..grid.steps {
                     let end = range.reference.time(grid.time(k));

@@ -121,7 +121,7 @@ impl<'a> Evaluator<'a> {
         Evaluator { counts, ..*self }
     }
 
-    /// Evaluates what is the same at every step, once; it counts at each.
+    /// Evaluates what is the same at every step, once; it counts at each, and was read at the first.
     fn once<T>(
         &self,
         grid: Grid,

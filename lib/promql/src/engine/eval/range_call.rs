@@ -8,7 +8,6 @@ use cairn_model::storage::Series;
 use cairn_model::{CounterResetHint, Labels, TimestampMs};
 
 use super::super::column::{Column, Matrix, Point};
-use super::super::counts::SampleCounts;
 use super::super::error::QueryError;
 use super::super::grid::{Grid, subquery_grid};
 use super::super::plan::{Edges, Fetch, RangeCall, RangeNode, RangeSource};
@@ -61,6 +60,11 @@ impl RangeInput<'_> {
             RangeInput::Stored(s) => s.series.len(),
             RangeInput::Computed(c) => c.matrix.series.len(),
         }
+    }
+
+    /// Whether the samples are stored ones.
+    pub fn is_stored(&self) -> bool {
+        matches!(self, RangeInput::Stored(_))
     }
 
     /// Labels of series `i`.
@@ -144,10 +148,13 @@ impl Evaluator<'_> {
             }
             RangeSource::Subquery(node, step_ms) => {
                 let inner = subquery_grid(grid, range.reference, range.range_ms, *step_ms);
-                // The windows over it count, not what it has looked at itself.
-                let counts = SampleCounts::of_all_steps();
+                // The windows over it count, not what it has looked at itself; what it has read does.
+                let windows = range.windows(grid);
+                let counts = self.counts.of_subquery(inner, windows);
                 let matrix = self.counting(&counts).vector(node, inner, notes)?;
-                RangeInput::Computed(Computed { matrix, grid: inner, looked_at: counts.sum().total })
+                let counted = counts.sum();
+                self.counts.add_subquery(&counted, inner, windows);
+                RangeInput::Computed(Computed { matrix, grid: inner, looked_at: counted.total.looked_at })
             }
         })
     }
@@ -180,6 +187,10 @@ impl<'a> RangeLeaf<'a> {
         self.call.range.windows(self.grid)
     }
 
+    fn windows_with_edges(&self) -> Windows {
+        self.call.range.windows_with_edges(self.grid, self.eval.options.lookback_ms)
+    }
+
     /// Window by window.
     fn each_window(
         &self,
@@ -189,13 +200,7 @@ impl<'a> RangeLeaf<'a> {
         notes: &mut Annotations,
     ) -> Result<u64, QueryError> {
         let range = &self.call.range;
-        let windows = self.windows();
-        let lookback = self.eval.options.lookback_ms;
-        let (before, after) = match range.edges {
-            Edges::Plain => (0, 0),
-            Edges::Anchored => (lookback, 0),
-            Edges::Smoothed => (lookback, lookback),
-        };
+        let (windows, held) = (self.windows(), self.windows_with_edges());
         let mut floats = Bounds::default();
         let mut histograms = Bounds::default();
         let mut params = vec![0.0; self.params.len()];
@@ -203,7 +208,7 @@ impl<'a> RangeLeaf<'a> {
         for k in 0..self.grid.steps {
             let end_ms = windows.end(k);
             let start_ms = end_ms - range.range_ms;
-            let (from, to) = (start_ms - before, end_ms + after);
+            let (from, to) = (held.end(k) - held.range_ms, held.end(k));
             let f = floats.advance(&buf.floats.t_ms, from, to);
             let h = histograms.advance(&buf.histograms.t_ms, from, to);
             let window = Window {
@@ -341,7 +346,7 @@ impl SeriesSource for RangeLeaf<'_> {
             Some(seen) => seen,
             None => self.each_window(buf, labels.metric_name(), column, notes)?,
         };
-        tally.add_windows(seen, self.windows(), buf);
+        tally.add_windows(seen, self.windows_with_edges(), buf, self.input.is_stored());
         if seen == 0 || column.is_empty() {
             return Ok(None);
         }
