@@ -80,6 +80,7 @@ fn read_cli() -> Result<ReadCli, Refused> {
 }
 
 fn serve(flags: config::ServeFlags, described: config::Described) -> ExitCode {
+    allocator::set_up();
     if let Err(e) = logging::start(&flags.log_level, flags.log_format) {
         eprintln!("cairn: {e}");
         return ExitCode::from(EXIT_USAGE);

@@ -21,11 +21,11 @@ use crate::error::TsdbError;
 /// Most postings collected in one pass over the series: 64 MiB of them.
 const PASS_POSTINGS: u64 = 8 << 20;
 
-/// As many are collected, whatever the number of series: 4 MiB.
-const MIN_PASS_POSTINGS: u64 = 1 << 19;
+/// As many are collected, whatever the number of series: 2 MiB.
+const MIN_PASS_POSTINGS: u64 = 1 << 18;
 
 /// Postings collected in one pass for each series: a head of few series is not to grow much while it is cut.
-const PASS_POSTINGS_A_SERIES: u64 = 2;
+const PASS_POSTINGS_A_SERIES: u64 = 1;
 
 /// Bytes of series read back at once.
 const READ_BACK_BYTES: usize = 1 << 20;
