@@ -6,7 +6,7 @@
 //! Invariants: the first frame of a segment repeats the table of closed windows; a segment is removed, oldest first,
 //! when no generation in it is needed any more and the table of a later segment is durable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -37,7 +37,7 @@ pub struct Journal {
     introduced: AtomicU64,
     segment_bytes: u64,
     /// What each segment holds.
-    contents: Mutex<BTreeMap<u64, HashSet<GenerationKey>>>,
+    contents: Mutex<BTreeMap<u64, BTreeSet<GenerationKey>>>,
 }
 
 /// The shared side of the fence, and the segment to encode for.
@@ -119,7 +119,7 @@ impl Journal {
         *contents = contents.split_off(&(last + 1));
     }
 
-    /// What the segments hold.
+    /// What the segments hold, in order: a snapshot says it, and two of the same head are the same.
     pub fn contents(&self) -> Vec<(u64, GenerationKey)> {
         let contents = self.contents.lock();
         contents.iter().flat_map(|(segment, keys)| keys.iter().map(|key| (*segment, *key))).collect()
