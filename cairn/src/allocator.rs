@@ -11,10 +11,10 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// freed would still be there while the next step takes more. Measured: writes cost the same.
 const PURGE_DELAY_MS: std::ffi::c_long = 100;
 
-/// Sets the allocator up for serving.
+/// Sets the allocator up for serving; what `MIMALLOC_PURGE_DELAY` says is left as it is.
 pub fn set_up() {
     // SAFETY: it takes numbers only; an option may be changed at any time.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, PURGE_DELAY_MS) }
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
 }
 
 /// Gives memory back to the system that was freed some time ago. The allocator does so itself when it is used again;

@@ -11,7 +11,7 @@ use cairn_runtime::Shutdown;
 use tracing::{info, warn};
 use ulid::Ulid;
 
-use super::job::{PARAMETERS, Work};
+use super::job::{PARAMETERS, Task, Work};
 use super::{Compactor, PassReport};
 use crate::error::{CompactError, Result};
 use crate::plan::{self, Decision, GroupKey};
@@ -76,7 +76,8 @@ impl Compactor {
     ) -> Result<()> {
         info!(group = %key, blocks = inputs.len(), due = self.metrics.todo_compactions.get(), "compacting");
         let job = Job::compact(inputs, key.resolution_ms, PARAMETERS);
-        match self.carry_out(&job, inputs, view, shutdown, Work::Merge).await {
+        let task = Task { job: &job, inputs, view, shutdown, work: Work::Merge };
+        match self.carry_out(task).await {
             Ok(_) => {
                 self.metrics.group_compactions.inc();
                 report.compactions += 1;

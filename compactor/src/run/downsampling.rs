@@ -6,7 +6,7 @@ use cairn_bucket::{BucketView, Job, marks};
 use cairn_runtime::Shutdown;
 use tracing::{info, warn};
 
-use super::job::{PARAMETERS, Work};
+use super::job::{PARAMETERS, Task, Work};
 use super::{Compactor, MAX_PLANS_PER_PASS, PassReport};
 use crate::error::{CompactError, Result};
 use crate::levels::{self, Downsampling};
@@ -35,7 +35,9 @@ impl Compactor {
         info!(block = %d.ulid, resolution_ms = d.resolution_ms, "downsampling");
         let resolution = d.resolution_ms.to_string();
         let job = Job::compact(&[d.ulid], d.resolution_ms, PARAMETERS);
-        match self.carry_out(&job, &[d.ulid], view, shutdown, Work::Downsample(d.resolution_ms)).await {
+        let work = Work::Downsample(d.resolution_ms);
+        let task = Task { job: &job, inputs: &[d.ulid], view, shutdown, work };
+        match self.carry_out(task).await {
             Ok(_) => {
                 self.metrics.downsamples.with_label_values(&[&resolution]).inc();
                 report.downsamplings += 1;

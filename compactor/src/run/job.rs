@@ -33,16 +33,22 @@ pub(super) enum Work {
     Downsample(i64),
 }
 
+/// A job with what is needed to do it.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub job: &'a Job,
+    /// Blocks it is made of.
+    pub inputs: &'a [Ulid],
+    /// The bucket as this pass sees it.
+    pub view: &'a BucketView,
+    pub shutdown: &'a Shutdown,
+    pub work: Work,
+}
+
 impl Compactor {
-    /// Has `job` committed: finds it done, or finishes what another began, or does it.
-    pub(super) async fn carry_out(
-        &self,
-        job: &Job,
-        inputs: &[Ulid],
-        view: &BucketView,
-        shutdown: &Shutdown,
-        work: Work,
-    ) -> Result<Committed> {
+    /// Has the task's job committed: finds it done, or finishes what another began, or does it.
+    pub(super) async fn carry_out(&self, task: Task<'_>) -> Result<Committed> {
+        let job = task.job;
         match self.committer.resume(job).await {
             Ok(Some(done)) => return Ok(done),
             Ok(None) => {}
@@ -51,22 +57,15 @@ impl Compactor {
             }
         }
         let dir = self.config.work_dir.join(job.key().as_str());
-        let outcome = self.work(job, inputs, view, shutdown, work, &dir).await;
+        let outcome = self.work(task, &dir).await;
         if let Err(error) = self.runtime.disk.remove_dir_all(&dir) {
             warn!(dir = %dir.display(), %error, "work folder stays until the next start");
         }
         outcome
     }
 
-    async fn work(
-        &self,
-        job: &Job,
-        inputs: &[Ulid],
-        view: &BucketView,
-        shutdown: &Shutdown,
-        work: Work,
-        dir: &Path,
-    ) -> Result<Committed> {
+    async fn work(&self, task: Task<'_>, dir: &Path) -> Result<Committed> {
+        let Task { job, inputs, view, shutdown, work } = task;
         let local = |source| CompactError::Local { path: dir.display().to_string(), source };
         empty_dir(&*self.runtime.disk, dir).map_err(local)?;
         self.check_space(inputs, view, dir)?;

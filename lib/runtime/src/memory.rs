@@ -119,7 +119,7 @@ impl<T: ?Sized> Drop for Huge<T> {
     }
 }
 
-/// A slice that begins as zeros: in huge pages when it fills at least half of one, else in the allocator's memory.
+/// A slice that begins as zeros: in huge pages when it fills more than half of one, else in the allocator's memory.
 pub enum Zeros<T> {
     /// In the allocator's memory.
     Small(Box<[T]>),

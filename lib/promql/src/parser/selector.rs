@@ -250,6 +250,7 @@ impl Parser<'_> {
             Expr::Subquery(_) => {
                 return Err(self.error(span, format!("{name} modifier is not supported for subqueries")));
             }
+            // Prometheus' words for an expression that is no selector.
             _ => return Err(self.error(span, format!("{name} modifier not implemented"))),
         };
         match extension {

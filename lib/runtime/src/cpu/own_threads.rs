@@ -46,7 +46,7 @@ impl OwnThreads {
         };
         let started = std::thread::Builder::new().name(self.name.to_owned()).spawn(thread);
         if let Err(e) = started {
-            tracing::error!(error = %e, "cannot start a thread");
+            tracing::error!(error = %e, "cannot start a thread: raise the limit of processes of this user or container");
             return Err(Panicked);
         }
         result.await.map_err(|_| Panicked)
