@@ -177,11 +177,6 @@ fn full_from(slot: u32, flags: u8) -> u8 {
 /// Slots that encode in the same round. Judgement: neighbours share the branch and the pieces they touch.
 const SLOTS_A_TURN: u32 = 16;
 
-/// Bytes of a series' open chunk, which it must have.
-pub fn open_chunk_bytes(cold: &Cold) -> usize {
-    COUNT_BYTES + usize::from(cold.open_len)
-}
-
 /// The window of a time, if windows are numbered so far.
 pub fn window_of(t_ms: TimestampMs, length_ms: i64) -> Option<WindowNo> {
     let window = WindowNo::try_from(t_ms.div_euclid(length_ms)).ok()?;

@@ -6,30 +6,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cairn_runtime::Disk;
-use hashbrown::HashMap;
 use tracing::{info, warn};
 
 use super::{Mark, SNAPSHOT_DIR};
-use crate::db::journal::{GenerationKey, closed_windows, metadata_records};
+use crate::db::journal::{GenerationKey, closed_windows};
 use crate::db::{Db, HEAD_DIR};
 use crate::error::TsdbError;
 use crate::head::Head;
-use crate::head::series::TenantNo;
-use crate::head::state::SLICE;
 use crate::head::tenant::Tenant;
-use crate::snapshot::file::{self, SectionKind, SnapshotWriter};
+use crate::snapshot::file;
 use crate::snapshot::manifest::{Manifest, PartitionFiles};
 use crate::wal::log::Outcome;
-use crate::wal::record::{Control, ControlKind, RecordView, encode_controls};
-
-/// Payload of a section, about.
-const SECTION_BYTES: usize = 256 << 10;
+use crate::wal::record::{Control, ControlKind};
 
 /// After a failure none is taken for this long.
 const PAUSE: Duration = Duration::from_secs(60);
-
-/// Exemplars of a record.
-const RECORD_EXEMPLARS: usize = 4096;
 
 /// What is noted while the log's fence is held.
 struct Fenced {
@@ -88,14 +79,8 @@ impl Db {
         self.journal.log().drive();
         let Fenced { mark, outcome, controls, contents } = fenced;
         let dir = self.options.dir.join(SNAPSHOT_DIR);
-        let (head, disk, name) =
-            (self.head.clone(), self.runtime.disk.clone(), file::name(mark.segment, mark.id));
-        let copying = self.runtime.cpu.run_behind({
-            let dir = dir.clone();
-            move || copy(&head, &disk, &dir, &name, &controls)
-        });
-        let panicked = |_| TsdbError::corrupt("head snapshot", 0, "taking it ended by a panic");
-        let writer = copying.await.map_err(panicked)??;
+        let writer = self.begin_file(&dir, file::name(mark.segment, mark.id), controls).await?;
+        let writer = self.copy_head(writer).await?;
         let partitions = self.settle_head_files().await?;
         match outcome.await {
             Ok(Ok(())) => {}
@@ -107,12 +92,12 @@ impl Db {
         }
         let manifest = self.manifest(mark, contents, partitions);
         let disk = self.runtime.disk.clone();
-        let finishing = self.runtime.cpu.run_behind(move || {
+        let finishing = self.behind(move || {
             let len = writer.finish(&manifest)?;
             remove_others(&*disk, &dir, &file::name(manifest.segment, manifest.id))?;
-            Ok::<_, TsdbError>(len)
+            Ok(len)
         });
-        let bytes = finishing.await.map_err(panicked)??;
+        let bytes = finishing.await?;
         self.debt.pay(owed);
         self.metrics.snapshots_taken.inc();
         self.metrics.snapshot_bytes.set(bytes as i64);
@@ -214,100 +199,9 @@ pub(super) fn remove_others(disk: &dyn Disk, dir: &Path, kept: &str) -> Result<(
     Ok(())
 }
 
-fn by_number(head: &Head) -> Vec<Arc<Tenant>> {
+/// All tenants by their numbers.
+pub(super) fn by_number(head: &Head) -> Vec<Arc<Tenant>> {
     let mut tenants = head.tenants.all();
     tenants.sort_by_key(|t| t.number);
     tenants
-}
-
-/// Writes everything but the manifest.
-fn copy(
-    head: &Head,
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    name: &str,
-    controls: &[Control],
-) -> Result<SnapshotWriter, TsdbError> {
-    let mut writer = SnapshotWriter::create(disk.clone(), dir, name)?;
-    let mut payload = Vec::new();
-    encode_controls(&mut payload, controls);
-    writer.section(SectionKind::Controls, (0, 0), &payload)?;
-    for index in 0..head.partitions.len() {
-        copy_series(head, index, &mut writer)?;
-        // After the series, so that every pair that one of them has is there.
-        for tenant in by_number(head) {
-            copy_labels(head, index, tenant.number, &mut writer)?;
-        }
-    }
-    for tenant in by_number(head) {
-        for record in metadata_records(&tenant).chain(exemplar_records(head, &tenant)) {
-            writer.section(SectionKind::Record, (0, tenant.number), &record)?;
-        }
-    }
-    Ok(writer)
-}
-
-fn copy_series(head: &Head, index: usize, writer: &mut SnapshotWriter) -> Result<(), TsdbError> {
-    let partition = &head.partitions[index];
-    let (mut payload, mut next) = (Vec::with_capacity(SECTION_BYTES + SECTION_BYTES / 4), 0);
-    let end = partition.read().slots_end();
-    while next < end {
-        let slice = next..end.min(next + SLICE as u32);
-        next = slice.end;
-        partition.read().freeze_series(slice, &mut payload);
-        if payload.len() >= SECTION_BYTES || next == end {
-            writer.section(SectionKind::Series, (index as u16, 0), &payload)?;
-            payload.clear();
-        }
-    }
-    Ok(())
-}
-
-fn copy_labels(
-    head: &Head,
-    index: usize,
-    tenant: TenantNo,
-    writer: &mut SnapshotWriter,
-) -> Result<(), TsdbError> {
-    let (partition, place) = (&head.partitions[index], (index as u16, tenant));
-    // Pairs that are added from here on belong to series that the snapshot does not have, as do names.
-    let end = partition.read().pairs_end(tenant);
-    let mut payload = Vec::new();
-    if !partition.read().freeze_index(tenant, &mut payload) {
-        return Ok(());
-    }
-    writer.section(SectionKind::Index, place, &payload)?;
-    let mut next = 0;
-    while next < end {
-        payload.clear();
-        while next < end && payload.len() < SECTION_BYTES {
-            let slice = next..end.min(next + SLICE as u32);
-            next = slice.end;
-            partition.read().freeze_pairs(tenant, slice, &mut payload);
-        }
-        writer.section(SectionKind::Pairs, place, &payload)?;
-    }
-    Ok(())
-}
-
-/// The exemplars of a tenant as records of the log, in order of arrival.
-fn exemplar_records(head: &Head, tenant: &Tenant) -> impl Iterator<Item = Vec<u8>> {
-    let kept = tenant.exemplars.lock().in_range(i64::MIN, i64::MAX).cloned().collect::<Vec<_>>();
-    let record = |part: &[(u64, _)]| {
-        let (mut ids, mut index_of) = (Vec::new(), HashMap::new());
-        let mut exemplars = Vec::new();
-        for (reference, exemplar) in part {
-            let Some(id) = head.log_id_of(*reference) else { continue };
-            let index = *index_of.entry(id).or_insert_with(|| {
-                ids.push(id as i64);
-                ids.len() as u32 - 1
-            });
-            exemplars.push((index, exemplar));
-        }
-        let tenant = tenant.id.as_str();
-        let mut raw = Vec::new();
-        RecordView { tenant, ids: &ids, exemplars: &exemplars, ..RecordView::default() }.encode(&mut raw);
-        raw
-    };
-    kept.chunks(RECORD_EXEMPLARS).map(record).collect::<Vec<_>>().into_iter()
 }

@@ -1,16 +1,18 @@
 //! A partition at rest: what a head snapshot holds of it, written slice by slice while writers go on, and read back.
 //!
-//! [`write`] appends series, label pairs and closed windows to sections, [`read`] makes a partition of them, [`extra`]
-//! is what few series have. Slots are not kept: series get new ones in the old order, so numbers that rise with every
-//! series that ever was start anew. Layout: docs/formats/snapshot.md.
+//! [`copies`] takes series and makes sections of them, [`write`] does so with label pairs and closed windows, [`read`]
+//! makes a partition of them, [`extra`] is what few series have. Slots are not kept: series get new ones in the old
+//! order, so numbers that rise with every series that ever was start anew. Layout: docs/formats/snapshot.md.
 //!
 //! Invariants: a partition read back answers readers and judges samples as the written one did at some moment for each
 //! series; no bytes, however wrong, make reading panic or take memory that they do not have.
 
+mod copies;
 mod extra;
 mod read;
 mod write;
 
+pub use copies::Copies;
 pub use read::{Thawed, thaw};
 
 /// The series has a window: its tail follows.
