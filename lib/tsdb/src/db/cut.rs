@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 use std::path::Path;
 
 use cairn_model::{Encoding, LabelsRef, TimestampMs, Value};
@@ -97,42 +98,54 @@ fn sorted_partition(
         let partition = partition.read();
         partition.tenant(tenant.number).map(|t| t.all.iter().collect()).unwrap_or_default()
     };
-    // Pair numbers, then ranks, of series after series, each behind how many they are.
-    let mut labels: Vec<u32> = Vec::new();
-    let mut series: Vec<(u32, u32)> = Vec::with_capacity(slots.len());
+    // 1 for pairs that occur; their ranks then.
+    let mut ranks = vec![0u32; partition.read().pairs_end(tenant.number) as usize];
+    let mut series: Vec<Sorting> = Vec::with_capacity(slots.len());
     for slice in slots.chunks(SLICE) {
         let partition = partition.read();
         for &slot in slice.iter().filter(|slot| partition.has_generations(**slot, which)) {
-            series.push((slot, u32::try_from(labels.len()).expect("a partition's labels are below 16 GiB")));
             let pairs = partition.pairs_of(slot);
-            labels.push(pairs.len() as u32);
-            labels.extend_from_slice(pairs);
-        }
-        if labels.capacity() - labels.len() < labels.len() / series.len().max(1) * SLICE {
-            // As long as the rest will need it, not twice as long.
-            labels.reserve_exact((labels.len() / series.len().max(1) + 1) * (slots.len() - series.len()));
+            pairs.iter().for_each(|pair| ranks[*pair as usize] = 1);
+            series.push(Sorting { first: pairs.first().copied(), slot });
         }
     }
     drop(slots);
-    let of = |labels: &[u32], at: u32| at as usize + 1..at as usize + 1 + labels[at as usize] as usize;
-    let ranks = ranks_of(partition, tenant, series.iter().flat_map(|s| &labels[of(&labels, s.1)]), symbols);
-    for (_, at) in &series {
-        let range = of(&labels, *at);
-        labels[range].iter_mut().for_each(|pair| *pair = ranks[*pair as usize]);
+    rank(partition, tenant, &mut ranks, symbols);
+    series.sort_unstable_by_key(|s| s.first.map(|pair| ranks[pair as usize]));
+    for alike in series.chunk_by_mut(|a, b| a.first == b.first) {
+        sort_alike(partition, alike, &ranks);
     }
-    series.sort_unstable_by(|a, b| labels[of(&labels, a.1)].cmp(&labels[of(&labels, b.1)]));
-    series.into_iter().map(|s| s.0).collect()
+    series.into_iter().map(|s| s.slot).collect()
 }
 
-/// Ranks by (name, value) of the pairs that occur, by pair number. Their texts become symbols.
-fn ranks_of<'p>(
-    partition: &RwLock<Partition>,
-    tenant: &Tenant,
-    pairs: impl Iterator<Item = &'p PairId> + Clone,
-    symbols: &mut SymbolSet,
-) -> Vec<u32> {
-    let mut ranks = vec![0u32; pairs.clone().max().map_or(0, |m| *m as usize + 1)];
-    pairs.for_each(|pair| ranks[*pair as usize] = 1);
+/// A series that is being sorted.
+struct Sorting {
+    /// Its first label: the name of its metric, as a rule.
+    first: Option<PairId>,
+    slot: u32,
+}
+
+/// Sorts series that have the same first label. Only their labels are copied at a time, not those of a whole partition.
+fn sort_alike(partition: &RwLock<Partition>, alike: &mut [Sorting], ranks: &[u32]) {
+    // Ranks of labels, series after series.
+    let mut labels: Vec<u32> = Vec::new();
+    let mut lists: Vec<(Range<usize>, u32)> = Vec::with_capacity(alike.len());
+    for slice in alike.chunks(SLICE) {
+        let partition = partition.read();
+        for series in slice {
+            let begin = labels.len();
+            labels.extend(partition.pairs_of(series.slot).iter().map(|pair| ranks[*pair as usize]));
+            lists.push((begin..labels.len(), series.slot));
+        }
+    }
+    lists.sort_unstable_by(|a, b| labels[a.0.clone()].cmp(&labels[b.0.clone()]));
+    for (place, (_, slot)) in alike.iter_mut().zip(lists) {
+        place.slot = slot;
+    }
+}
+
+/// Ranks pairs by (name, value): `ranks` is 1 for those that occur, and their rank then. Their texts become symbols.
+fn rank(partition: &RwLock<Partition>, tenant: &Tenant, ranks: &mut [u32], symbols: &mut SymbolSet) {
     let distinct: Vec<PairId> = (0..ranks.len() as u32).filter(|pair| ranks[*pair as usize] == 1).collect();
     let mut texts: Vec<(u32, Box<str>, PairId)> = Vec::with_capacity(distinct.len());
     let mut names: BTreeMap<Box<str>, u32> = BTreeMap::new();
@@ -161,7 +174,6 @@ fn ranks_of<'p>(
         symbols.insert(value);
         ranks[*pair as usize] = rank;
     }
-    ranks
 }
 
 /// Whether `block` holds every sample of the generation, or a greater value for its time: then it stands for the
