@@ -110,7 +110,7 @@ impl RaftCoordinator {
         let dir = options.data_dir.join("raft");
         let opened = |source| ClusterError::Open { dir: dir.clone(), source };
         let log = LogStore::open(runtime.disk.clone(), &dir, runtime.cpu.clone()).map_err(opened)?;
-        let machine = StateMachine::open(runtime.disk.clone(), &dir).map_err(opened)?;
+        let machine = StateMachine::open(runtime.disk.clone(), &dir, runtime.cpu.clone()).map_err(opened)?;
         let state = machine.watch();
         let config = Arc::new(raft_config()?);
         let raft = seeded(runtime, Raft::new(me.node, config, network::NoPeers, log, machine))

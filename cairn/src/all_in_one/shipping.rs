@@ -139,7 +139,7 @@ impl Shipping {
             let job = self.job(window, generation);
             match self.shipper.ship(Some((&folder, meta)), &job).await? {
                 Committed::Block { holds_source: true, ulid, .. } => {
-                    self.remember(&folder, &Shipped { generation, block: Some(ulid.to_string()) })?;
+                    self.remember(&folder, &Shipped { generation, block: Some(ulid.to_string()) }).await?;
                     self.db.blocks().note_copy(meta.ulid, ulid);
                     return Ok(());
                 }
@@ -161,13 +161,12 @@ impl Shipping {
     }
 
     /// Notes beside the block under which generation and name the bucket has it.
-    fn remember(&self, folder: &Path, shipped: &Shipped) -> Result<()> {
+    async fn remember(&self, folder: &Path, shipped: &Shipped) -> Result<()> {
         let note = serde_json::to_vec(shipped)?;
-        let path = folder.join(SHIPPED);
-        self.runtime
-            .disk
-            .write_atomic(&path, &note)
-            .with_context(|| format!("cannot write {}", path.display()))
+        let (disk, path) = (self.runtime.disk.clone(), folder.join(SHIPPED));
+        let cannot = format!("cannot write {}", path.display());
+        let writing = self.runtime.cpu.run_blocking(move || disk.write_atomic(&path, &note));
+        writing.await?.context(cannot)
     }
 
     /// What [`Shipping::remember`] noted, if it did.

@@ -75,9 +75,9 @@ mod store_suite {
     impl StoreBuilder<RaftTypes, LogStore, StateMachine> for OnMemDisk {
         async fn build(&self) -> Result<((), LogStore, StateMachine), openraft::StorageError<RaftTypes>> {
             let disk: Arc<dyn cairn_runtime::Disk> = Arc::new(MemDisk::new());
-            let log = LogStore::open(disk.clone(), "/raft".as_ref(), cairn_runtime::CpuPool::inline())
-                .expect("opens");
-            let machine = StateMachine::open(disk, "/raft".as_ref()).expect("opens");
+            let cpu = cairn_runtime::CpuPool::inline();
+            let log = LogStore::open(disk.clone(), "/raft".as_ref(), cpu.clone()).expect("opens");
+            let machine = StateMachine::open(disk, "/raft".as_ref(), cpu).expect("opens");
             Ok(((), log, machine))
         }
     }

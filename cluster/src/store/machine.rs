@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cairn_runtime::Disk;
+use cairn_runtime::{CpuPool, Disk};
 use futures::{Stream, TryStreamExt};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -34,6 +34,7 @@ pub struct AppliedState {
 pub struct StateMachine {
     disk: Arc<dyn Disk>,
     snapshot_path: PathBuf,
+    cpu: CpuPool,
     state: watch::Sender<Arc<AppliedState>>,
 }
 
@@ -42,7 +43,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// Of the disk, or `InvalidData` when the snapshot cannot be read or breaks an invariant.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, cpu: CpuPool) -> io::Result<Self> {
         disk.create_dir_all(dir)?;
         let snapshot_path = dir.join("snapshot.json");
         let state = if disk.exists(&snapshot_path)? {
@@ -50,7 +51,7 @@ impl StateMachine {
         } else {
             AppliedState::default()
         };
-        Ok(StateMachine { disk, snapshot_path, state: watch::Sender::new(Arc::new(state)) })
+        Ok(StateMachine { disk, snapshot_path, cpu, state: watch::Sender::new(Arc::new(state)) })
     }
 
     /// Follows the state.
@@ -60,6 +61,14 @@ impl StateMachine {
 
     fn current(&self) -> Arc<AppliedState> {
         self.state.borrow().clone()
+    }
+
+    /// Writes a snapshot off the caller's task, for which Raft's clock runs. Gives its bytes back.
+    async fn save(&self, state: &AppliedState) -> io::Result<Vec<u8>> {
+        let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
+        let (disk, path) = (self.disk.clone(), self.snapshot_path.clone());
+        let saving = self.cpu.run_blocking(move || disk.write_atomic(&path, &bytes).map(|()| bytes));
+        saving.await.map_err(io::Error::other)?
     }
 
     fn meta_of(state: &AppliedState) -> SnapshotMetaOf<RaftTypes> {
@@ -126,8 +135,7 @@ impl RaftStateMachine<RaftTypes> for StateMachine {
         let mut state = parse_snapshot(&snapshot)?;
         state.last_applied = meta.last_log_id;
         state.membership = meta.last_membership.clone();
-        let bytes = serde_json::to_vec(&state).map_err(io::Error::other)?;
-        self.disk.write_atomic(&self.snapshot_path, &bytes)?;
+        self.save(&state).await?;
         self.state.send_replace(Arc::new(state));
         Ok(())
     }
@@ -147,8 +155,7 @@ impl RaftSnapshotBuilder<RaftTypes> for StateMachine {
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<RaftTypes, Vec<u8>>> {
         let state = self.current();
-        let bytes = serde_json::to_vec(&*state).map_err(io::Error::other)?;
-        self.disk.write_atomic(&self.snapshot_path, &bytes)?;
+        let bytes = self.save(&state).await?;
         Ok(SnapshotOf::<RaftTypes, Vec<u8>> { meta: Self::meta_of(&state), snapshot: bytes })
     }
 }

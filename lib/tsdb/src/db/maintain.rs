@@ -62,7 +62,7 @@ impl Db {
         self.write_head_files().await;
         // While a window is cut no series may leave.
         if let Ok(_sealing) = self.sealing.try_lock() {
-            self.apply_releases();
+            self.apply_releases().await;
         }
         self.remove_segments();
         self.snapshot_if_due().await;
@@ -101,7 +101,7 @@ impl Db {
     }
 
     /// Forgets released generations that nobody reads any more.
-    fn apply_releases(&self) {
+    async fn apply_releases(&self) {
         let ready = {
             let mut pending = self.pending_releases.lock();
             let all = std::mem::take(&mut *pending);
@@ -111,7 +111,9 @@ impl Db {
             ready
         };
         for release in ready {
-            let (left, files) = self.head.release(&release.tenant, release.key);
+            let head = self.head.clone();
+            let forgetting = self.runtime.cpu.run(move || head.release(&release.tenant, release.key)).await;
+            let Ok((left, files)) = forgetting else { continue };
             self.metrics.head_series_removed.inc_by(left);
             self.remove_released_files(&files);
         }

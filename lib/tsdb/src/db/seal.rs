@@ -106,11 +106,14 @@ impl Db {
     /// the generation that an earlier call closed in memory without getting its fence onto the disk.
     async fn close(
         &self,
-        tenant: &Tenant,
+        tenant: &Arc<Tenant>,
         window: WindowNo,
         mut sealed: Option<u32>,
     ) -> Result<(), TsdbError> {
-        self.head.leave_window(tenant, window);
+        // Every open chunk ends: up to a second of computing with a million series.
+        let (head, whose) = (self.head.clone(), tenant.clone());
+        let left = self.runtime.cpu.run(move || head.leave_window(&whose, window)).await;
+        left.map_err(|_| TsdbError::corrupt("the head", 0, "ending its open chunks ended by a panic"))?;
         for _ in 0..MAX_ATTEMPTS {
             let (generation, outcome) = {
                 let fence = self.journal.fence();
@@ -219,8 +222,7 @@ impl Db {
             match self.runtime.cpu.run_behind(job).await {
                 Ok(Ok(true)) => {
                     // Its folder was found; that its name survives a power cut is not known.
-                    let dir = self.blocks_dir();
-                    self.runtime.disk.sync_dir(&dir).map_err(TsdbError::io("sync", &dir))?;
+                    self.sync_dir(self.blocks_dir()).await?;
                     return Ok(Some(meta));
                 }
                 Ok(Ok(false)) => {

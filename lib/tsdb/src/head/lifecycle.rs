@@ -97,26 +97,26 @@ impl Partition {
         }
     }
 
-    /// Forgets a generation's samples; gives the series that may have nothing left.
+    /// Begins to forget a generation's samples: gives the series to pass to [`Partition::forget`].
     pub fn release(&mut self, tenant: TenantNo, key: PartKey) -> Vec<u32> {
         let index = self.tenant_mut(tenant);
         if key.generation == 0 {
             index.released.insert(key.window);
         }
-        let slots: Vec<u32> = index.all.iter().collect();
-        for (slot, extra) in &mut self.extras {
-            if self.slab.get(*slot).is_some_and(|(_, c)| c.tenant == tenant) {
-                extra.side.retain(|k| k.window != key.window || k.generation > key.generation);
-            }
-        }
-        slots
+        index.all.iter().collect()
     }
 
-    /// Forgets those of `slots` that have no samples left, but for their labels' postings; gives them.
-    pub fn forget_empty(&mut self, slots: &[u32]) -> Vec<u32> {
+    /// Forgets what `slots` have of a generation and before, and those that have no samples left, but for their labels'
+    /// postings; gives these.
+    pub fn forget(&mut self, slots: &[u32], key: PartKey) -> Vec<u32> {
         let mut gone = Vec::new();
         for &slot in slots {
             let Some((hot, _)) = self.slab.get(slot) else { continue };
+            if hot.flags & HAS_EXTRA != 0
+                && let Some(extra) = self.extras.get_mut(&slot)
+            {
+                extra.side.retain(|k| k.window != key.window || k.generation > key.generation);
+            }
             if hot.window != NO_WINDOW || self.has_data(slot, (i64::MIN, i64::MAX)) {
                 self.trim_extra(slot);
                 continue;

@@ -30,6 +30,8 @@ pub struct Pairs {
     by_text: HashTable<PairId>,
     text: Text,
     wasted: usize,
+    /// Bytes of all postings: counted as they grow, since there may be millions of lists.
+    posting_bytes: usize,
 }
 
 struct Name {
@@ -119,7 +121,10 @@ impl Pairs {
 
     /// Adds a series to the pair.
     pub fn add_series(&mut self, id: PairId, slot: u32) {
-        self.pairs[id as usize].postings.push(slot);
+        let postings = &mut self.pairs[id as usize].postings;
+        self.posting_bytes -= postings.heap_bytes();
+        postings.push(slot);
+        self.posting_bytes += postings.heap_bytes();
     }
 
     /// The pairs of a name, in no order.
@@ -138,7 +143,9 @@ impl Pairs {
         let mut dead = Vec::new();
         for id in touched {
             let pair = &mut self.pairs[id as usize];
+            self.posting_bytes -= pair.postings.heap_bytes();
             pair.postings.retain(&alive);
+            self.posting_bytes += pair.postings.heap_bytes();
             if pair.postings.is_empty() {
                 dead.push(id);
             }
@@ -248,7 +255,7 @@ impl Pairs {
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.pairs.capacity() * size_of::<Pair>()
-            + self.pairs.iter().map(|p| p.postings.heap_bytes()).sum::<usize>()
+            + self.posting_bytes
             + self.names.iter().map(|n| n.pairs.capacity() * 4).sum::<usize>()
             + self.by_text.capacity() * 5
             + self.text.heap_bytes()
@@ -273,6 +280,19 @@ mod tests {
         assert_eq!(p.intern("pod", "x"), a);
         assert_eq!(p.text(a), ("pod", "x"));
         assert_eq!(p.len(), 2);
+    }
+
+    #[test]
+    fn bytes_of_postings_are_those_of_all_lists() {
+        let mut p = Pairs::default();
+        let counted = |p: &Pairs| p.pairs.iter().map(|pair| pair.postings.heap_bytes()).sum::<usize>();
+        let ids: Vec<PairId> = (0..50).map(|i| p.intern("pod", &format!("p{i}"))).collect();
+        (0..4000u32).for_each(|slot| p.add_series(ids[slot as usize % ids.len()], slot));
+        assert!(p.posting_bytes > 4000 && p.posting_bytes == counted(&p));
+        p.sweep(ids.iter().copied().take(30), |slot| slot % 7 == 0);
+        assert_eq!(p.posting_bytes, counted(&p));
+        p.sweep(ids.into_iter(), |_| false);
+        assert_eq!((p.posting_bytes, counted(&p)), (0, 0));
     }
 
     #[test]

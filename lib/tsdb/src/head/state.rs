@@ -305,7 +305,7 @@ impl Head {
             let slots = partition.write().release(tenant.number, key);
             let mut gone = Vec::new();
             for slice in slots.chunks(SLICE) {
-                gone.extend(partition.write().forget_empty(slice));
+                gone.extend(partition.write().forget(slice, key));
             }
             if !gone.is_empty() {
                 let touched = partition.write().begin_sweep();

@@ -157,8 +157,7 @@ impl Db {
             all.push(files);
         }
         // The files are synced; that their names survive a power cut is not known.
-        let dir = self.options.dir.join(HEAD_DIR);
-        self.runtime.disk.sync_dir(&dir).map_err(TsdbError::io("sync", &dir))?;
+        self.sync_dir(self.options.dir.join(HEAD_DIR)).await?;
         Ok(all)
     }
 

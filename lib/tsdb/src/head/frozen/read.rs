@@ -128,6 +128,9 @@ impl Thawed {
             if !index.pairs.has(pair) {
                 return Err(d.fault("a label pair that is not listed"));
             }
+            if self.labels.contains(&pair) {
+                return Err(d.fault("a label pair twice in one series"));
+            }
             self.labels.push(pair);
         }
         let full = if has & HAS_FULL != 0 { le_u64(d)? } else { 0 };

@@ -47,6 +47,22 @@ proptest! {
 }
 
 #[test]
+fn a_series_has_each_label_once_and_only_listed_ones() {
+    let series = |pairs: &[u8]| [&[0; 17][..], &[1, 1, pairs.len() as u8], pairs].concat();
+    let read = |section: &[u8]| {
+        let mut thawed = thaw(IDENTITY, FullChunks::default(), 2);
+        thawed.index(1, &[0, 0, 0, 0, 1, 1, b'n']).unwrap();
+        thawed.pairs(1, &[1, 1, b'v']).unwrap();
+        thawed.series(section).map_err(|e| e.to_string())
+    };
+    read(&series(&[0])).unwrap();
+    let twice = read(&series(&[0, 0])).unwrap_err();
+    assert!(twice.contains("twice"), "{twice}");
+    let unknown = read(&series(&[1])).unwrap_err();
+    assert!(unknown.contains("not listed"), "{unknown}");
+}
+
+#[test]
 fn an_open_histogram_chunk_goes_on_where_it_was() {
     let sample = |count: u64| Histogram {
         count,
