@@ -1,10 +1,12 @@
 //! What a snapshot holds of the head, copied slice by slice and written piece by piece.
 //!
-//! Locks of partitions are held by the event loop's threads, only to copy; encoding and writing are background work.
+//! Locks of partitions are held by the event loop's threads, only to copy; encoding series and writing are background work.
 //! A background thread is put aside for any other, and writers would wait for it as long as it held a lock.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use cairn_runtime::cpu::Panicked;
 use hashbrown::HashMap;
 
 use super::take::by_number;
@@ -58,12 +60,26 @@ impl Db {
                 writer = self.copy_labels(index, tenant.number, writer).await?;
             }
         }
-        let head = self.head.clone();
+        for tenant in by_number(&self.head) {
+            writer = self.copy_records(tenant, writer).await?;
+        }
+        Ok(writer)
+    }
+
+    async fn copy_records(
+        &self,
+        tenant: Arc<Tenant>,
+        mut writer: SnapshotWriter,
+    ) -> Result<SnapshotWriter, TsdbError> {
+        let (head, number) = (self.head.clone(), tenant.number);
+        // Not in the background: they are copied under locks that writers take.
+        let copying = self.runtime.cpu.run(move || {
+            metadata_records(&tenant).chain(exemplar_records(&head, &tenant)).collect::<Vec<_>>()
+        });
+        let records = copying.await.map_err(panicked)?;
         self.behind(move || {
-            for tenant in by_number(&head) {
-                for record in metadata_records(&tenant).chain(exemplar_records(&head, &tenant)) {
-                    writer.section(SectionKind::Record, (0, tenant.number), &record)?;
-                }
+            for record in records {
+                writer.section(SectionKind::Record, (0, number), &record)?;
             }
             Ok(writer)
         })
@@ -136,9 +152,12 @@ impl Db {
         &self,
         step: impl FnOnce() -> Result<T, TsdbError> + Send + 'static,
     ) -> Result<T, TsdbError> {
-        let panicked = |_| TsdbError::corrupt("head snapshot", 0, "taking it ended by a panic");
         self.runtime.cpu.run_behind(step).await.map_err(panicked)?
     }
+}
+
+fn panicked(_: Panicked) -> TsdbError {
+    TsdbError::corrupt("head snapshot", 0, "taking it ended by a panic")
 }
 
 /// The exemplars of a tenant as records of the log, in order of arrival.
