@@ -26,8 +26,12 @@ const SECTION_BYTES: usize = 512 << 10;
 /// Series copied under one lock. Judgement: about 20 µs.
 const SLICE_SERIES: u32 = 64;
 
-/// Label pairs copied under one lock. Judgement: as above.
-const SLICE_PAIRS: u32 = 256;
+/// Series copied before requests get their turn. Judgement: a request takes longer; with shorter turns the copy of a
+/// million series would take too long while there are many requests, and the log behind its mark would grow.
+const TURN_SERIES: u32 = 8 * SLICE_SERIES;
+
+/// Label pairs copied under one lock and in one turn. Judgement: about as long as a turn of series.
+const SLICE_PAIRS: u32 = 1024;
 
 /// Exemplars of a record.
 const RECORD_EXEMPLARS: usize = 4096;
@@ -97,9 +101,12 @@ impl Db {
         while next < end {
             copies.clear();
             while next < end && copies.bytes() < SECTION_BYTES {
-                let slice = next..end.min(next + SLICE_SERIES);
-                next = slice.end;
-                copies.add(&partition.read(), slice);
+                let turn_end = end.min(next + TURN_SERIES);
+                while next < turn_end {
+                    let slice = next..turn_end.min(next + SLICE_SERIES);
+                    next = slice.end;
+                    copies.add(&partition.read(), slice);
+                }
                 tokio::task::yield_now().await;
             }
             let writing = self.behind(move || {
