@@ -20,7 +20,8 @@ const LAYERS: &[&[&str]] = &[
 const BESIDE: &[(&str, &str)] = &[("cairn-proto", "cairn-model")];
 
 /// Tools and tests stand beside the product and may use any of it.
-const OUTSIDE: &[&str] = &["cairn-sim", "cairn-tests", "load-tests", "xtask", "cairn-fuzz"];
+const OUTSIDE: &[&str] =
+    &["cairn-sim", "cairn-tests", "load-tests", "xtask", "cairn-fuzz", "cairn-promql-oracle"];
 
 /// What a crate must not know: `tsdb` and `promql` no HTTP, no protobuf, no bucket; the model no I/O.
 const FORBIDDEN: &[(&str, &[&str])] = &[

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cairn_promql::parser::{Features, MAX_DEPTH, MAX_QUERY_BYTES, fuzz_parser, parse};
 use cairn_tests::conformance::conformance;
+use cairn_tests::templates::{expand, of_suite};
 use proptest::prelude::*;
 
 const WORDS: [&str; 96] = [
@@ -285,49 +286,12 @@ fn every_expression_of_the_rule_files_parses() {
     assert!(count >= 10, "only {count} expressions");
 }
 
-/// The variables of the compliance tester's templates, with one value of each kind.
-const TEMPLATE_VARIABLES: [(&str, &[&str]); 14] = [
-    ("arithBinOp", &["+", "-", "*", "/", "%", "^"]),
-    ("binOp", &["+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">="]),
-    ("clampFunc", &["clamp_min", "clamp_max"]),
-    ("compBinOp", &["==", "!=", "<", ">", "<=", ">="]),
-    ("dateFunc", &["day_of_month", "days_in_month", "hour", "year"]),
-    ("extrapolatedRateFunc", &["rate", "increase", "delta"]),
-    ("instantRateFunc", &["irate", "idelta"]),
-    ("offset", &["1m", "-5m", "1h"]),
-    ("quantile", &["-0.5", "0.1", "0.99", "1.5"]),
-    ("range", &["1s", "15s", "1h"]),
-    ("simpleAggrOp", &["sum", "avg", "count", "stdvar"]),
-    ("simpleMathFunc", &["abs", "ceil", "sqrt", "log10"]),
-    ("simpleTimeAggrOp", &["sum", "max", "count", "stddev"]),
-    ("topBottomOp", &["topk", "bottomk"]),
-];
-
-/// `template` with every variable in it set to each of its values.
-fn expand(template: &str) -> Vec<String> {
-    let placeholder = |name: &str| format!("{{{{.{name}}}}}");
-    let used = TEMPLATE_VARIABLES.iter().find(|(name, _)| template.contains(&placeholder(name)));
-    match used {
-        None => vec![template.to_owned()],
-        Some((name, values)) => {
-            values.iter().flat_map(|value| expand(&template.replace(&placeholder(name), value))).collect()
-        }
-    }
-}
-
 #[test]
 fn every_query_of_the_compliance_tester_parses() {
     let Some(dir) = conformance("promql") else { return };
     let (mut parsed, mut refused) = (0, Vec::new());
-    for template in read(&dir.join("promql-test-queries.yml")).lines() {
-        let Some(template) = template.trim().strip_prefix("- query: ") else { continue };
-        let template = template.trim();
-        let quote = &template[..1];
-        let inner = template.trim_start_matches(quote).trim_end_matches(quote);
-        // YAML doubles single quotes within single quotes, and escapes in double ones.
-        let inner = if quote == "'" { inner.replace("''", "'") } else { inner.replace("\\\"", "\"") };
-        for query in expand(&inner) {
-            assert!(!query.contains("{{"), "{query} has an unknown variable");
+    for template in of_suite(&read(&dir.join("promql-test-queries.yml"))) {
+        for query in expand(&template) {
             match parse(&query, Features::default()) {
                 Ok(_) => parsed += 1,
                 // Bool is missing between scalars in the variants that filter.

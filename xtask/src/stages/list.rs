@@ -129,5 +129,6 @@ pub const STAGES: &[Stage] = &[
         steps: &[Cargo(&["test", "--workspace", "--test", "layers", "--test", "deploy"])],
     },
     Stage { name: "arrow", peers: &[], when: Full, steps: &[Own(super::arrow::run)] },
+    Stage { name: "parser", peers: &[], when: Full, steps: &[Own(super::parser::run)] },
     Stage { name: "newcomer", peers: &[], when: Full, steps: &[Own(newcomer::run)] },
 ];

@@ -7,6 +7,7 @@
 mod arrow;
 mod list;
 mod newcomer;
+mod parser;
 mod runner;
 mod tally;
 
