@@ -108,7 +108,8 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     };
     let routes =
         Router::new().merge(receiver.routes()).merge(api.router()).merge(crate::limits::routes(limits));
-    http.replace(routes.merge(rules::routes(ruler, &runtime)).merge(reload.routes()).merge(health));
+    let routes = routes.merge(rules::routes(ruler, &runtime)).merge(reload.routes()).merge(health);
+    http.replace(routes.fallback(cairn_query::api::not_found));
     listeners.grpc.serve(cairn_query::grpc::router(grpc));
     listeners.peer.serve(Router::new());
 

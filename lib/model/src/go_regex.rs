@@ -6,7 +6,11 @@
 //! - Perl classes become ASCII sets;
 //! - within a set `[`, `&`, `~` and a second `-` are literal, not set operations.
 //!
-//! What is no valid pattern stays invalid, so that the regex crate can say why. One pass over the text.
+//! What is no valid pattern stays invalid, so that the regex crate can say why. One pass over the text. What only Go
+//! refuses is for [`refusal`].
+
+/// Greatest count of a repetition in Go.
+const MAX_COUNT: u32 = 1000;
 
 /// The pattern that means to the regex crate what `source` means to Go. Anchors nothing.
 pub fn translate(source: &str) -> String {
@@ -27,6 +31,53 @@ pub fn translate(source: &str) -> String {
         };
     }
     out
+}
+
+/// Why Go refuses a pattern that the regex crate takes, in Go's words: a repetition of a repetition, as in `a**`, or a
+/// count above 1,000. Of a pattern that is wrong otherwise it may say nothing.
+pub fn refusal(source: &str) -> Option<String> {
+    let mut translated = String::new();
+    let mut rest = source;
+    // From the repetition that ends where `rest` begins.
+    let mut repeated: Option<&str> = None;
+    while let Some(c) = rest.chars().next() {
+        let operator = repetition(rest);
+        if !operator.is_empty() {
+            if operator
+                .split(|c: char| !c.is_ascii_digit())
+                .any(|n| n.parse().is_ok_and(|n: u32| n > MAX_COUNT))
+            {
+                return Some(format!("invalid repeat count: `{operator}`"));
+            }
+            let after = &rest[operator.len()..];
+            let after = after.strip_prefix('?').unwrap_or(after);
+            if let Some(first) = repeated {
+                let both = &first[..first.len() - after.len()];
+                return Some(format!("invalid nested repetition operator: `{both}`"));
+            }
+            (repeated, rest) = (Some(rest), after);
+            continue;
+        }
+        repeated = None;
+        rest = match c {
+            '\\' => translate_escape(rest, &mut translated),
+            '[' => translate_set(rest, &mut translated),
+            // What stands there is no repetition.
+            '(' => rest.strip_prefix("(?").unwrap_or(&rest[1..]),
+            _ => &rest[c.len_utf8()..],
+        };
+        translated.clear();
+    }
+    None
+}
+
+/// The repetition that `text` begins with; empty when it begins with none.
+fn repetition(text: &str) -> &str {
+    match text.as_bytes().first() {
+        Some(b'*' | b'+' | b'?') => &text[..1],
+        Some(b'{') if begins_repetition(text) => text.split_inclusive('}').next().unwrap_or(""),
+        _ => "",
+    }
 }
 
 /// Translates the escape that `text` begins with and gives what follows it.
@@ -191,6 +242,46 @@ mod tests {
             if broken != "\\Q" {
                 assert!(regex_syntax::parse(&translated).is_err(), "{broken} became {translated}");
             }
+        }
+    }
+
+    #[test]
+    fn what_only_go_refuses_is_named_in_its_words() {
+        for (pattern, operator) in [
+            ("a**", "**"),
+            ("a*+", "*+"),
+            ("a???", "???"),
+            ("a**?", "**?"),
+            ("a*?*", "*?*"),
+            ("a{2}{3}", "{2}{3}"),
+            ("a*{2}", "*{2}"),
+            ("^**", "**"),
+            ("[*]**", "**"),
+            ("\\***", "**"),
+            ("\\Q*\\E**", "**"),
+            ("(?i)(é++b**)", "++"),
+        ] {
+            let want = format!("invalid nested repetition operator: `{operator}`");
+            assert_eq!(refusal(pattern), Some(want), "{pattern}");
+        }
+        for count in ["{1001}", "{1001,}", "{1,2000}"] {
+            assert_eq!(refusal(&format!("a{count}")), Some(format!("invalid repeat count: `{count}`")));
+        }
+        for fine in [
+            "a??",
+            "a{2}{",
+            "a*{,2}",
+            "(a*)*",
+            "(?:a*)*",
+            "(?P<n>a)+",
+            "^*",
+            "[a**]*",
+            "\\**",
+            "\\Q**\\E",
+            "a{1000}",
+            "a*b*",
+        ] {
+            assert_eq!(refusal(fine), None, "{fine}");
         }
     }
 

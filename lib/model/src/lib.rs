@@ -14,6 +14,7 @@ pub mod chunk;
 pub mod datetime;
 pub mod exemplar;
 pub mod external;
+pub mod go_float;
 pub mod go_regex;
 pub mod histogram;
 pub mod kahan;

@@ -167,6 +167,9 @@ impl Pattern {
             .build()
             .parse(&translated)
             .map_err(|e| refuse(last_line(&e.to_string())))?;
+        if let Some(reason) = go_regex::refusal(source) {
+            return Err(refuse(reason));
+        }
         if let HirKind::Repetition(r) = hir.kind()
             && r.max.is_none()
             && r.min <= 1
@@ -207,10 +210,12 @@ impl Pattern {
 /// # Errors
 /// [`InvalidRegex`] when `source` is not a valid RE2 pattern, or compiles to too much.
 pub fn anchored_regex(source: &str) -> Result<Regex, InvalidRegex> {
-    regex::RegexBuilder::new(&format!("^(?s:{})$", go_regex::translate(source)))
+    let refuse = |reason: String| InvalidRegex { pattern: source.to_owned(), reason };
+    let regex = regex::RegexBuilder::new(&format!("^(?s:{})$", go_regex::translate(source)))
         .size_limit(MAX_REGEX_BYTES)
         .build()
-        .map_err(|e| InvalidRegex { pattern: source.to_owned(), reason: last_line(&e.to_string()) })
+        .map_err(|e| refuse(last_line(&e.to_string())))?;
+    go_regex::refusal(source).map_or(Ok(regex), |reason| Err(refuse(reason)))
 }
 
 /// The last line of the regex crate's multi-line error holds the reason.

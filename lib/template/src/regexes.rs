@@ -30,10 +30,11 @@ impl RegexCache {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(&go_regex::translate(pattern))
+    let regex = RegexBuilder::new(&go_regex::translate(pattern))
         .size_limit(MAX_REGEX_BYTES)
         .build()
-        .map_err(|e| format!("error parsing regexp: {}: `{pattern}`", last_line(&e.to_string())))
+        .map_err(|e| format!("error parsing regexp: {}: `{pattern}`", last_line(&e.to_string())))?;
+    go_regex::refusal(pattern).map_or(Ok(regex), |why| Err(format!("error parsing regexp: {why}")))
 }
 
 /// The regex crate draws the pattern first; the reason is the last line.

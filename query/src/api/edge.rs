@@ -10,9 +10,9 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, ORIGIN, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cairn_runtime::CpuPool;
@@ -27,9 +27,29 @@ pub fn edge(router: Router, cpu: CpuPool) -> Router {
     router.method_not_allowed_fallback(wrong_method).layer(from_fn_with_state(cpu, around))
 }
 
-/// 404 in Prometheus' words.
-pub async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+/// Where nothing is found: a path with empty parts or dots is sent to the one that it means, any other is a 404 in
+/// Prometheus' words.
+pub async fn not_found(uri: Uri) -> Response {
+    let clean = clean_path(uri.path());
+    if clean == uri.path() {
+        return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
+    }
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, clean + &query)]).into_response()
+}
+
+/// `path` without empty parts, `.` and `..`. It begins with one slash, so that it never names another host.
+fn clean_path(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{end}", parts.join("/"))
 }
 
 async fn wrong_method() -> Response {
@@ -155,6 +175,22 @@ mod tests {
             }
             assert!(plain.bytes().all(|b| b == b'x'));
         }
+    }
+
+    #[tokio::test]
+    async fn paths_that_are_not_clean_are_sent_to_those_that_are() {
+        for (path, to) in [
+            ("//api/v1/query?query=1", "/api/v1/query?query=1"),
+            ("/api//v1///query", "/api/v1/query"),
+            ("/api/v1/./x/../query/", "/api/v1/query/"),
+            ("//evil.example/", "/evil.example/"),
+            ("/../..", "/"),
+        ] {
+            let response = not_found(path.parse().unwrap()).await;
+            assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT, "{path}");
+            assert_eq!(response.headers()[LOCATION], to, "{path}");
+        }
+        assert_eq!(not_found("/api/v1/nothing?a=//".parse().unwrap()).await.status(), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]

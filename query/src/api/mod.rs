@@ -33,7 +33,7 @@ use cairn_runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::fanout::Fanout;
-pub use edge::edge;
+pub use edge::{edge, not_found};
 use error::Failure;
 pub use params::parse_time;
 pub use status::{ServerFacts, ServerNow, ServerState};
@@ -125,7 +125,7 @@ async fn not_here(request: axum::extract::Request) -> Response {
     let path = request.uri().path().to_owned();
     let below = path.strip_prefix("/api/v1/").unwrap_or("");
     if !NOT_BUILT.iter().any(|p| below.starts_with(p)) {
-        return edge::not_found().await;
+        return edge::not_found(request.uri().clone()).await;
     }
     let why = format!("{path} is not available in this version; see docs/gaps.md");
     Failure(ApiError::NotImplemented(why)).into_response()

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use cairn_model::calendar::Date;
+use cairn_model::go_float::parse_float;
 use cairn_model::tenant::TenantScope;
 
 use super::error::Failure;
@@ -151,7 +152,7 @@ fn parse(bytes: &[u8]) -> Vec<(String, String)> {
 
 /// Unix seconds with a fraction, or RFC 3339.
 pub fn parse_time(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
+    if let Some(seconds) = parse_float(text) {
         // The fraction is rounded alone, as Prometheus does: of 1.0005 seconds none is left.
         let ms = seconds.trunc() * 1000.0 + (seconds.fract() * 1000.0).round();
         return (ms.is_finite() && ms.abs() < i64::MAX as f64).then_some(ms as i64);
@@ -165,9 +166,13 @@ pub fn parse_time(text: &str) -> Option<i64> {
 
 /// Nanoseconds of float seconds, or of `1h30m`.
 fn parse_duration_ns(text: &str) -> Result<i64, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
+    if let Some(seconds) = parse_float(text) {
         let ns = seconds * 1e9;
-        if ns.is_nan() || ns.abs() >= i64::MAX as f64 {
+        if ns.is_nan() {
+            // What Prometheus' conversion makes of it: no step, no lookback, no time left.
+            return Ok(i64::MIN);
+        }
+        if ns.abs() >= i64::MAX as f64 {
             return Err(format!("cannot parse \"{text}\" to a valid duration. It overflows int64"));
         }
         return Ok(ns as i64);
@@ -242,6 +247,8 @@ mod tests {
             ("2024-02-29T00:00:00,5Z", 1_709_164_800_500),
             ("1.0005", 1_000),
             ("1795716000.123", 1_795_716_000_123),
+            ("1_0", 10_000),
+            ("0x1p-1", 500),
             (EARLIEST, MIN_TIME_MS),
             (LATEST, MAX_TIME_MS),
         ] {
@@ -294,7 +301,12 @@ mod tests {
             ("0.0001", Ok(100_000)),
             ("1x", Err("cannot parse \"1x\" to a valid duration")),
             ("1e12", Err("cannot parse \"1e12\" to a valid duration. It overflows int64")),
-            ("NaN", Err("cannot parse \"NaN\" to a valid duration. It overflows int64")),
+            ("-Inf", Err("cannot parse \"-Inf\" to a valid duration. It overflows int64")),
+            ("1e400", Err("cannot parse \"1e400\" to a valid duration")),
+            ("0x10", Err("cannot parse \"0x10\" to a valid duration")),
+            ("0x1p4", Ok(16_000_000_000)),
+            ("1_0", Ok(10_000_000_000)),
+            ("NaN", Ok(i64::MIN)),
         ] {
             assert_eq!(parse_duration_ns(text), want.map_err(str::to_owned), "{text}");
         }

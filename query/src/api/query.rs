@@ -141,6 +141,8 @@ impl QueryApi {
             .map_err(|why| Failure::bad_data(format!("error parsing lookback delta duration: {why}")))?;
         let max_resolution_ms = self.max_resolution_ms(p, auto_resolution_ms)?;
         let lookback_ms = match lookback_ns {
+            // None means the default; one finds only what is at the very time, Prometheus then not even that.
+            Some(1..NS_PER_MS) => 1,
             Some(ns) => ns / NS_PER_MS,
             None => lookback_for(self.engine.options().lookback_ms, max_resolution_ms),
         };

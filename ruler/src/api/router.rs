@@ -1,4 +1,4 @@
-//! The endpoints over HTTP, GET and POST alike, in Prometheus' envelope.
+//! The endpoints over HTTP, in Prometheus' envelope. Rules answer a POST too: names to choose by may be many.
 
 use axum::extract::{RawForm, State};
 use axum::http::{StatusCode, header};
@@ -16,8 +16,8 @@ use crate::ruler::Ruler;
 pub fn router(ruler: Ruler) -> Router {
     Router::new()
         .route("/api/v1/rules", get(rules).post(rules))
-        .route("/api/v1/alerts", get(alerts).post(alerts))
-        .route("/api/v1/alertmanagers", get(alertmanagers).post(alertmanagers))
+        .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/alertmanagers", get(alertmanagers))
         .with_state(ruler)
 }
 

@@ -140,6 +140,13 @@ pub const GAPS: &[Gap] = &[
         found: |r| refused_by_cairn(r, "value out of range"),
     },
     Gap {
+        name: "repetitions of repetitions",
+        kind: CairnRefuses,
+        reason: "the oracle matches with Rust's regular expressions, where a** means something",
+        witness: "a{b=~\"c**\"}",
+        found: |r| refused_by_cairn(r, "invalid nested repetition operator"),
+    },
+    Gap {
         name: "plus in front of a range vector",
         kind: CairnRefuses,
         reason: "the oracle drops the plus before it looks at types",
