@@ -152,6 +152,13 @@ impl Annotations {
         }
     }
 
+    /// The same notes, each at the place that `to` makes of its own.
+    pub fn moved(&self, to: impl Fn(Span) -> Span) -> Annotations {
+        let mut moved = self.clone();
+        moved.notes.values_mut().flat_map(HashMap::values_mut).for_each(|e| e.span = to(e.span));
+        moved
+    }
+
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.notes.is_empty()

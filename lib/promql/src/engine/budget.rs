@@ -90,6 +90,12 @@ impl Budget {
         if samples as u64 > self.max_samples as u64 { Err(QueryError::TooManySamples) } else { Ok(()) }
     }
 
+    /// Whether `samples` more can be held now.
+    pub fn has_room(&self, samples: usize) -> bool {
+        let free = self.max_samples.saturating_sub(self.in_memory.load(Ordering::Relaxed));
+        i64::try_from(samples).is_ok_and(|samples| samples <= free)
+    }
+
     /// The most samples held at a time.
     pub fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed).max(0) as u64

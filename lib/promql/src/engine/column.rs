@@ -195,6 +195,11 @@ pub struct Matrix {
 pub const SAME_LABELSET: &str = "vector cannot contain metrics with the same labelset";
 
 impl Matrix {
+    /// What the columns occupy, in floats.
+    pub fn cells(&self) -> usize {
+        self.series.iter().map(|s| s.column.cells()).sum()
+    }
+
     /// Joins series of equal labels into one.
     ///
     /// # Errors

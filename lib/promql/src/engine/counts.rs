@@ -80,6 +80,16 @@ impl SampleCounts {
         Self::of_each_step(if gaps || self.steps > 0 { inner.steps } else { 0 })
     }
 
+    /// Nothing counted yet, by step where these are.
+    pub fn alike(&self) -> Self {
+        Self::of_each_step(self.steps)
+    }
+
+    /// Whether `tally` counts by the same steps, so that nothing is lost in adding it.
+    pub fn takes(&self, tally: &Tally) -> bool {
+        tally.by_step.len() == self.steps
+    }
+
     /// For one thread to count into; [`SampleCounts::add`] takes it back.
     pub fn tally(&self) -> Tally {
         Tally::of(self.steps)

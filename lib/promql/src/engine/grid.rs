@@ -3,7 +3,7 @@
 use cairn_model::TimestampMs;
 
 /// Evenly spaced times. An instant query has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// The first time.
     pub start_ms: TimestampMs,

@@ -5,7 +5,7 @@
 //! loop, on as many cores as allowed).
 //!
 //! What the steps share: [`grid`] (evaluation times), [`samples`] and [`downsampled`] (decoded data), [`column`]
-//! (values under evaluation), [`bounds`], [`budget`], [`counts`], [`error`].
+//! (values under evaluation), [`repeats`] (what a query says twice), [`bounds`], [`budget`], [`counts`], [`error`].
 //!
 //! Semantics are Prometheus 3.14's; its own test files are the referee (`tests/promqltest.rs`).
 
@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod grid;
 pub mod plan;
 pub mod planner;
+pub mod repeats;
 mod result;
 pub mod samples;
 
@@ -43,6 +44,7 @@ use crate::parser::{self, Features, ValueType};
 use crate::value::QueryValue;
 use budget::Budget;
 use counts::SampleCounts;
+use eval::shared::Kept;
 use eval::{EvalOptions, Evaluator};
 use fetch::{FetchLimits, Fetched};
 use plan::Plan;
@@ -249,6 +251,7 @@ impl Engine {
             lookback_ms: options.lookback_ms.filter(|l| *l > 0).unwrap_or(o.lookback_ms),
             default_subquery_step_ms: o.default_subquery_step_ms,
             max_steps: self.bounds(options).max_steps,
+            downsampled: options.max_resolution_ms > 0,
             type_and_unit_labels: o.type_and_unit_labels,
         };
         planner::plan(query, &expr, times, plan_options)
@@ -367,6 +370,7 @@ struct Evaluation {
 impl Evaluation {
     fn run(self, fetched: Fetched) -> Result<(QueryValue, AnnotationTexts), QueryError> {
         let o = &self.engine.options;
+        let kept = Kept::new(&self.plan);
         let evaluator = Evaluator {
             plan: &self.plan,
             data: &fetched.data,
@@ -378,6 +382,7 @@ impl Evaluation {
             },
             budget: &self.budget,
             counts: &self.counts,
+            kept: &kept,
             decoder: &*o.decoder,
             cpu: &o.cpu,
         };

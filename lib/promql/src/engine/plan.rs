@@ -1,7 +1,7 @@
 //! What an evaluation is going to do: the plan of an expression.
 //!
 //! A plan is typed (scalars, instant vectors and range vectors are different nodes), has its durations and `@`
-//! resolved, its parentheses dropped, its step-invariant parts marked to be evaluated once, and names every
+//! resolved, its parentheses dropped, its step-invariant and its repeated parts marked to be evaluated once, and names every
 //! stretch of data it reads exactly once in [`Plan::fetches`]. [`super::planner`] makes it from the syntax tree;
 //! it is pure data and serves any number of evaluations.
 //!
@@ -12,6 +12,7 @@ use cairn_model::{Matcher, TimestampMs};
 
 use super::downsampled::Aggregate;
 use super::grid::{Grid, Reference};
+use super::repeats::{Repeats, Shared};
 use crate::functions::date::DatePart;
 use crate::functions::range_fn::RangeFn;
 use crate::functions::sliding::Windows;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub instant: bool,
     /// What must be read first.
     pub fetches: Vec<Fetch>,
+    /// What is written more than once.
+    pub repeats: Repeats,
 }
 
 /// What the expression yields.
@@ -132,6 +135,8 @@ pub enum VectorNode {
     Negate(Box<VectorNode>),
     /// Evaluated at the first step, valid for all.
     StepInvariant(Box<VectorNode>),
+    /// Written more than once.
+    Shared(Box<Shared>),
 }
 
 /// An instant selector.

@@ -20,7 +20,7 @@ mod json;
 mod lexer;
 mod literal;
 mod prettify;
-mod print;
+pub(crate) mod print;
 mod regex_error;
 mod selector;
 mod syntax;

@@ -216,7 +216,7 @@ impl Display for MatrixSelector {
 }
 
 /// `[range:step] @ … offset …`
-pub(super) struct SubquerySuffix<'a>(pub &'a SubqueryExpr);
+pub(crate) struct SubquerySuffix<'a>(pub &'a SubqueryExpr);
 
 impl Display for SubquerySuffix<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -281,7 +281,7 @@ impl Display for DurationExpr {
 }
 
 /// `sum by (a, b) `: what stands before an aggregation's parenthesis.
-pub(super) struct AggregateHead<'a>(pub &'a AggregateExpr);
+pub(crate) struct AggregateHead<'a>(pub &'a AggregateExpr);
 
 impl Display for AggregateHead<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -297,7 +297,7 @@ impl Display for AggregateHead<'_> {
 }
 
 /// The operator with what stands between it and the right side.
-pub(super) struct BinaryHead<'a>(pub &'a BinaryExpr);
+pub(crate) struct BinaryHead<'a>(pub &'a BinaryExpr);
 
 impl Display for BinaryHead<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,18 @@
 //! Random expressions over random data: the engine against an evaluator that looks at everything anew at every
-//! step, straight from the syntax tree.
+//! step, straight from the syntax tree; and against itself, where one query says the same twice and the other does not.
 
 mod naive;
 
 use cairn_model::{Labels, STALE_NAN_BITS};
-use cairn_promql::QueryValue;
+use std::sync::Arc;
+
+use cairn_promql::engine::ColumnsOnly;
 use cairn_promql::memory::{MemoryEngine, MemoryStore};
 use cairn_promql::parser::{Features, parse};
 use cairn_promql::value::SampleValue;
+use cairn_promql::{Engine, EngineOptions, QueryOptions, QueryValue};
+use cairn_runtime::{CpuPool, ManualClock};
+use futures::FutureExt;
 use naive::{Answer, Naive};
 use proptest::prelude::*;
 
@@ -145,6 +150,10 @@ fn expression() -> impl Strategy<Value = String> {
             2 => (one_of(SMOOTH), inner.clone(), one_of(&["2m:20s", "90s:", "1m:7s"]), one_of(&["", " offset 30s", " @ 600"]))
                 .prop_map(|(f, e, range, at)| format!("{f}(({e})[{range}]{at})")),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) + scalar({b})")),
+            1 => (inner.clone(), one_of(&["/", "-", "or"]), inner.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} (({a}) + ({b}))")),
+            1 => (one_of(AGGREGATIONS), inner.clone())
+                .prop_map(|(f, e)| format!("sum by (a) ({e}) * on () group_left () {f}({e})")),
             1 => inner.prop_map(|e| format!("absent({e}) + 1")),
         ]
     })
@@ -224,5 +233,65 @@ proptest! {
             (Err(_), Err(_)) => {}
             (got, want) => prop_assert!(false, "{query} at {t}: {got:?} instead of {want:?}"),
         }
+    }
+}
+
+/// Uses of two expressions that may be the same.
+const PAIRS: &[&str] = &[
+    "(A) / (B)",
+    "(A) or ((B) + 1)",
+    "sum by (a) (A) - on (a) (quantile by (a) (1.5, B))",
+    "avg(A) > bool (count(B) * 2)",
+    "topk by (b) (1, A) or (abs(B))",
+    "(A) + scalar(B)",
+    "max_over_time((A)[1m:20s]) or min_over_time((B)[1m:20s])",
+    "sum(A) + (sum(max_over_time((B)[2m:15s])) - sum(A))",
+];
+
+/// `query` with a matcher in each selector that all series fulfil, as they lack the label.
+fn where_label_is_missing(label: &str, query: &str) -> String {
+    let mut out = query.to_owned();
+    for name in ["m0_total", "m1_total", "m2"] {
+        out = out.replace(name, &format!("{name}{{{label}=\"\"}}"));
+    }
+    out.replace("}{", ", ")
+}
+
+/// All that `query` answers, its statistics included.
+fn everything(store: &MemoryStore, query: &str, step_ms: i64) -> String {
+    let mut options =
+        EngineOptions::new(Arc::new(ColumnsOnly), CpuPool::inline(), Arc::new(ManualClock::starting_at(0)));
+    options.features = Features::all();
+    options.per_step_stats = true;
+    let query_options = QueryOptions { samples_per_step: true, ..QueryOptions::default() };
+    let range = Engine::new(options);
+    let result = range.range(store, query, START_MS, END_MS, step_ms, &query_options).now_or_never();
+    match result.expect("a query in memory does not wait") {
+        Err(e) => e.to_string(),
+        Ok(r) => {
+            let s = r.stats;
+            let counts = (s.total_queryable_samples, s.samples_read, s.samples_per_step);
+            format!("{:?}\n{:?}\n{:?}\n{counts:?}", r.value, r.warnings, r.infos)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn saying_the_same_twice_is_as_saying_it_in_two_ways(
+        seed in 0u64..1 << 20,
+        e in expression(),
+        pair in one_of(PAIRS),
+        step_ms in 5_000i64..70_000,
+    ) {
+        // Texts of equal length, so that the positions in notes are equal too.
+        let [n, k] = ["n", "k"].map(|label| where_label_is_missing(label, &e));
+        let store = store(&data(seed));
+        let (same, different) = (pair.replace('A', &n), pair.replace('A', &n));
+        let (same, different) = (same.replace('B', &n), different.replace('B', &k));
+        prop_assert_eq!(
+            everything(&store, &same, step_ms), everything(&store, &different, step_ms), "{}", same
+        );
     }
 }

@@ -60,7 +60,7 @@ enum HistogramState {
 pub struct Place<'a> {
     /// The aggregated expression.
     pub span: Span,
-    /// Labels of the series that is being added, for the metric's name.
+    /// Labels of the series that is being added, for the metric's name if it still has one.
     pub series: Option<&'a Labels>,
 }
 

@@ -155,6 +155,7 @@ impl Evaluator<'_> {
             VectorNode::Select(_) | VectorNode::SampleTime { .. } | VectorNode::RangeCall(_) => {
                 self.leaf(node, grid, notes)
             }
+            VectorNode::Shared(s) => self.shared_source(s, grid, notes),
             _ => Ok(Box::new(MatrixSource(self.vector(node, grid, notes)?))),
         }
     }
@@ -177,7 +178,8 @@ impl Evaluator<'_> {
         let grouping = self.grouping(a);
         let groups = grouping.assign(source);
         let order = groups.order();
-        let must_differ = !self.options.delayed_name_removal && source.names_may_collide();
+        let names_gone = grouping.names_gone;
+        let must_differ = names_gone && source.names_may_collide();
         let parts = self.in_stretches(order.len(), source.work(), notes, |range, scratch, notes| {
             let mut part = Part { groups: Vec::new(), present: Vec::new(), charge: self.budget.hold(0)? };
             for (n, i) in order[range].iter().map(|i| *i as usize).enumerate() {
@@ -197,7 +199,8 @@ impl Evaluator<'_> {
                 }
                 let (_, acc) = part.groups.last_mut().expect("pushed above");
                 acc.drop_name |= source.drops_name(i);
-                acc.add(column, Place { span: a.arg_span, series: Some(source.labels(i)) }, notes);
+                let series = (!names_gone || !source.drops_name(i)).then(|| source.labels(i));
+                acc.add(column, Place { span: a.arg_span, series }, notes);
             }
             Ok(part)
         })?;

@@ -6,7 +6,8 @@
 //!
 //! In the order of the files: [`source`] (columns one by one, on all cores), [`select`] and [`range_call`] (the
 //! leaves), [`map`] (functions of samples), [`bucket_call`], [`relabel`], [`info`], [`aggregate`] with
-//! [`accumulator`], [`ranking`] (topk and its kin), [`matching`] and [`binary`] (operators).
+//! [`accumulator`], [`ranking`] (topk and its kin), [`matching`] and [`binary`] (operators), [`shared`] (what a query
+//! writes more than once).
 
 pub mod accumulator;
 pub mod aggregate;
@@ -20,6 +21,7 @@ pub mod ranking;
 pub mod relabel;
 pub mod select;
 pub mod set_ops;
+pub mod shared;
 pub mod source;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use super::plan::{Fetch, FetchId, Plan, ScalarNode, VectorNode};
 use super::samples::DecodeChunk;
 use crate::annotations::{Annotations, Note};
 use crate::functions::scalar_fn;
+use shared::Kept;
 
 /// How an evaluation behaves.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,8 @@ pub struct Evaluator<'a> {
     pub budget: &'a Arc<Budget>,
     /// What it has looked at.
     pub counts: &'a SampleCounts,
+    /// What repeated sub-expressions have given.
+    pub kept: &'a Kept,
     /// Reads encoded chunks.
     pub decoder: &'a dyn DecodeChunk,
     /// The cores it may use.
@@ -227,6 +232,7 @@ impl<'a> Evaluator<'a> {
             VectorNode::Binary(b) => self.binary(b, grid, notes),
             VectorNode::ScalarBinary(b) => self.scalar_binary(b, grid, notes),
             VectorNode::Negate(arg) => self.negate(arg, grid, notes),
+            VectorNode::Shared(s) => self.shared(s, grid, notes),
             VectorNode::StepInvariant(arg) => {
                 let mut matrix = self.once(grid, |eval, first| eval.vector(arg, first, notes))?;
                 for s in &mut matrix.series {

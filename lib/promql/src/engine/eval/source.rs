@@ -5,6 +5,7 @@
 //!
 //! This is a hot file: a leaf writes into buffers that live as long as its stretch.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 
 use cairn_model::Labels;
@@ -69,20 +70,20 @@ pub trait SeriesSource: Sync {
     fn names_may_collide(&self) -> bool;
 }
 
-/// The series of a matrix.
-pub struct MatrixSource(pub Matrix);
+/// The series of a matrix, its own or a borrowed one.
+pub struct MatrixSource<M>(pub M);
 
-impl SeriesSource for MatrixSource {
+impl<M: Borrow<Matrix> + Sync> SeriesSource for MatrixSource<M> {
     fn len(&self) -> usize {
-        self.0.series.len()
+        self.0.borrow().series.len()
     }
 
     fn labels(&self, i: usize) -> &Labels {
-        &self.0.series[i].labels
+        &self.0.borrow().series[i].labels
     }
 
     fn drops_name(&self, i: usize) -> bool {
-        self.0.series[i].drop_name
+        self.0.borrow().series[i].drop_name
     }
 
     fn read<'s>(
@@ -91,11 +92,11 @@ impl SeriesSource for MatrixSource {
         _: &'s mut Scratch,
         _: &mut Annotations,
     ) -> Result<Option<&'s Column>, QueryError> {
-        Ok(Some(&self.0.series[i].column))
+        Ok(Some(&self.0.borrow().series[i].column))
     }
 
     fn work(&self) -> usize {
-        self.0.series.iter().map(|s| s.column.floats.len()).sum()
+        self.0.borrow().series.iter().map(|s| s.column.floats.len()).sum()
     }
 
     fn names_may_collide(&self) -> bool {

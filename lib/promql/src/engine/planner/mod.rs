@@ -5,24 +5,30 @@
 //! no function in it depends on the evaluation's time.
 //!
 //! One file for each kind of expression: [`scalar`], [`vector`] with [`call`] and [`info`], [`range`]; [`selector`] is
-//! where they end, in what is fetched.
+//! where they end, in what is fetched. [`repeated`] marks what the query says more than once.
 
 mod call;
 mod info;
 mod range;
+mod repeated;
 mod scalar;
 mod scope;
 mod selector;
 mod vector;
 
+use std::collections::HashMap;
+
 use cairn_model::TimestampMs;
 
+use super::downsampled::Aggregate;
 use super::error::QueryError;
 use super::grid::{Grid, Reference};
 use super::plan::{Fetch, Plan, Root, ScalarNode, VectorNode};
+use super::repeats::{Repeats, SharedId};
 use crate::parser::ValueType;
 use crate::parser::ast::{At, Expr, Span};
 use crate::parser::duration::{DurationArg, DurationContext};
+use repeated::{Context, Repeated};
 use scope::{Buckets, Scope};
 
 /// What planning needs to know beside the tree.
@@ -34,6 +40,8 @@ pub struct PlanOptions {
     pub default_subquery_step_ms: i64,
     /// Steps of a query or subquery.
     pub max_steps: u64,
+    /// Downsampled data may be read.
+    pub downsampled: bool,
     /// Types and units are labels that an evaluation looks at.
     pub type_and_unit_labels: bool,
 }
@@ -61,7 +69,16 @@ pub fn plan(query: &str, expr: &Expr, times: PlanTimes, options: PlanOptions) ->
     } else {
         Grid::range(times.start_ms, times.end_ms, times.step_ms)
     };
-    let mut planner = Planner { query, times, options, fetches: Vec::new() };
+    let mut planner = Planner {
+        query,
+        times,
+        options,
+        fetches: Vec::new(),
+        repeated: Repeated::of(expr),
+        shared: HashMap::new(),
+        uses: Vec::new(),
+        inside_known: false,
+    };
     planner.check_steps(grid, expr.span())?;
     let scope = Scope {
         grid,
@@ -86,7 +103,8 @@ pub fn plan(query: &str, expr: &Expr, times: PlanTimes, options: PlanOptions) ->
         }
         ValueType::Matrix => Root::Range(planner.range(expr, scope)?.node),
     };
-    Ok(Plan { root, grid, instant, fetches: planner.fetches })
+    let repeats = Repeats { uses: planner.uses, spans: planner.repeated.spans };
+    Ok(Plan { root, grid, instant, fetches: planner.fetches, repeats })
 }
 
 struct Planner<'q> {
@@ -94,6 +112,13 @@ struct Planner<'q> {
     times: PlanTimes,
     options: PlanOptions,
     fetches: Vec<Fetch>,
+    repeated: Repeated,
+    /// Repeated parts that were planned before.
+    shared: HashMap<Context, SharedId>,
+    /// How often each of them is used.
+    uses: Vec<u32>,
+    /// Whether what is planned is inside of one of them.
+    inside_known: bool,
 }
 
 /// A part of the plan.
@@ -130,6 +155,12 @@ impl<'q> Planner<'q> {
         }
         let culprit = span.text(self.query).to_owned();
         Err(QueryError::Budget { what: "steps", needed, limit, culprit })
+    }
+
+    /// What a selector right inside of `func` reads of downsampled data. Where there is none all selectors read the same,
+    /// and more of them have something in common.
+    fn aggregate_for(&self, func: &str) -> Aggregate {
+        if self.options.downsampled { Aggregate::for_function(func) } else { Aggregate::Average }
     }
 
     fn durations(&self) -> DurationContext {

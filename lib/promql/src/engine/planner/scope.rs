@@ -18,7 +18,7 @@ pub(super) struct Scope<'e> {
 }
 
 /// Whether the buckets of histograms are used by what surrounds a selector.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Buckets {
     /// As far as is known.
     Used,

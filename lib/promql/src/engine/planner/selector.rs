@@ -9,7 +9,6 @@ use cairn_model::{MatchOp, Matcher, TimestampMs};
 
 use super::scope::Scope;
 use super::{Built, Planner, built};
-use crate::engine::downsampled::Aggregate;
 use crate::engine::error::QueryError;
 use crate::engine::plan::{Edges, Fetch, FetchId, RangeNode, RangeSource, Select};
 use crate::parser::ast::{AggregateExpr, AggregateOp, MatrixSelector, VectorSelector};
@@ -95,7 +94,7 @@ impl<'q> Planner<'q> {
             max_ms,
             labels: WantedLabels::All,
             hints,
-            aggregate: Aggregate::for_function(scope.func),
+            aggregate: self.aggregate_for(scope.func),
             text: v.span.text(self.query).to_owned(),
         };
         details(&mut fetch);

@@ -9,7 +9,8 @@ use crate::parser::ValueType;
 use crate::parser::ast::{AggregateExpr, AggregateOp, BinaryExpr, Expr, Span, UnaryOp};
 
 impl<'q> Planner<'q> {
-    pub(super) fn vector(
+    /// Plans an instant vector as if it stood nowhere else.
+    pub(super) fn vector_alone(
         &mut self,
         expr: &'q Expr,
         scope: Scope<'q>,
