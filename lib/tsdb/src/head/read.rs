@@ -173,24 +173,29 @@ impl Partition {
         out.pieces.len() > before
     }
 
-    /// Gathers the last sample of the range alone. Gives `false`, and nothing, when it is not in the tail or a series may
-    /// have a newer one elsewhere.
+    /// Gathers the last sample of the range alone. Gives `false`, and nothing, when it is neither in the tail nor what the
+    /// open chunk ends with, or a series may have a newer one elsewhere.
     pub fn gather_newest(
         &self,
         slot: u32,
         (min_ms, max_ms): (TimestampMs, TimestampMs),
         out: &mut Gathered,
     ) -> bool {
-        let Some(hot) = self.slab.hot(slot) else { return false };
+        let Some((hot, cold)) = self.slab.get(slot) else { return false };
         if hot.window == NO_WINDOW || hot.flags & HAS_EXTRA != 0 {
             return false;
         }
         let (t_ms, n) = tail_times(hot, self.start_ms(hot.window));
-        let Some(last) = (0..n).rev().find(|i| t_ms[*i] <= max_ms) else { return false };
-        if t_ms[last] < min_ms {
+        let (t_ms, value) = match (0..n).rev().find(|i| t_ms[*i] <= max_ms) {
+            Some(last) => (t_ms[last], hot.tail_values[last]),
+            // The encoder knows what it wrote last, which saves reading the chunk.
+            None if hot.encoded > 0 => (cold.xor.last_ms(), f64::from_bits(cold.xor.last_bits())),
+            None => return false,
+        };
+        if t_ms < min_ms || t_ms > max_ms {
             return false;
         }
-        out.encode(None, (&t_ms[last..=last], &hot.tail_values[last..=last]), t_ms[last]);
+        out.encode(None, (&[t_ms], &[value]), t_ms);
         true
     }
 
