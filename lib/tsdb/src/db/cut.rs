@@ -1,7 +1,8 @@
 //! Cutting a sealed generation of a window into a block, with those before it that are not released.
 //!
 //! Series of all partitions are visited in order of their labels; chunks pass through undecoded unless side samples
-//! must be merged in. Nothing is held for the whole block but one number a series and the block's symbols.
+//! must be merged in, or short ones joined ([`super::join`]). Nothing is held for the whole block but one number a series
+//! and the block's symbols.
 //!
 //! The caller sees to it that no series leaves the head meanwhile, so slots and pair numbers keep their meaning.
 //!
@@ -16,6 +17,7 @@ use cairn_model::{Encoding, LabelsRef, TimestampMs, Value};
 use cairn_runtime::Disk;
 use parking_lot::RwLock;
 
+use super::join::join_short;
 use crate::block::{BlockChunk, BlockOptions, BlockReader, BlockWriter};
 use crate::chunkenc::{ChunkDecoder, CutRule};
 use crate::error::TsdbError;
@@ -55,7 +57,11 @@ pub fn cut(
         return Ok(None);
     }
     let mut writer = BlockWriter::create(disk, dir, meta, symbols, BlockOptions::default())?;
-    match visit_series(head, which, &orders, |labels, chunks| writer.add_series(labels, chunks)) {
+    let written = visit_series(head, which, &orders, |labels, mut chunks| {
+        join_short(&mut chunks).map_err(|m| TsdbError::malformed(format!("a chunk of {labels}"), 0, m))?;
+        writer.add_series(labels, &chunks)
+    });
+    match written {
         Ok(()) => writer.finish().map(Some),
         Err(e) => {
             writer.abandon();
@@ -197,7 +203,7 @@ pub fn holds(
             holds = match there
                 .next_if(|b| b.as_ref().is_err() || b.as_ref().is_ok_and(|b| b.labels.as_ref() == labels))
             {
-                Some(of_block) => covers(&samples_of(&of_block?.chunks, block)?, samples_of(chunks, block)?),
+                Some(of_block) => covers(&samples_of(&of_block?.chunks, block)?, samples_of(&chunks, block)?),
                 None => false,
             };
         }
@@ -229,7 +235,7 @@ fn visit_series(
     head: &Head,
     which: &Generations,
     orders: &[Vec<u32>],
-    mut visit: impl FnMut(LabelsRef<'_>, &[BlockChunk]) -> Result<(), TsdbError>,
+    mut visit: impl FnMut(LabelsRef<'_>, Vec<BlockChunk>) -> Result<(), TsdbError>,
 ) -> Result<(), TsdbError> {
     let entry = |partition: usize, at: usize| -> Option<Entry> {
         let slot = *orders[partition].get(at)?;
@@ -241,9 +247,8 @@ fn visit_series(
     while let Some(e) = next.pop() {
         let chunks = head.partitions[e.partition].read().gather_generations(e.slot, which);
         if let Some(chunks) = chunks {
-            let chunks: Vec<BlockChunk> =
-                chunks.iter().flat_map(|c| BlockChunk::from_chunk(c, CutRule::default())).collect();
-            visit(LabelsRef::from_canonical(&e.labels), &chunks)?;
+            let chunks = chunks.iter().flat_map(|c| BlockChunk::from_chunk(c, CutRule::default())).collect();
+            visit(LabelsRef::from_canonical(&e.labels), chunks)?;
         }
         next.extend(entry(e.partition, e.at + 1));
     }

@@ -10,6 +10,7 @@
 pub mod append;
 pub mod cut;
 pub mod early;
+mod join;
 pub mod journal;
 pub mod maintain;
 pub mod metrics;
