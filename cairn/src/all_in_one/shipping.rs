@@ -29,6 +29,9 @@ use super::bucket::Proof;
 /// How often due windows are looked for; a window is due minutes after its end, so a second is soon enough.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
 
+/// Time between two looks for full chunks. Judgement: at a million samples a second some hundred kilobytes are waiting then.
+const WRITE_OUT_EVERY: Duration = Duration::from_millis(200);
+
 /// Name of the note beside a local block that the bucket has.
 const SHIPPED: &str = "shipped.json";
 
@@ -83,27 +86,38 @@ impl Shipping {
                     if let Err(e) = this.round().await {
                         warn!("shipping stands still, the data stays here and is tried again: {e:#}");
                     }
-                    this.pause(&shutdown).await;
+                    this.pause(ROUND_EVERY, &shutdown).await;
                 }
             }
         });
-        // On its own: a slow bucket must not keep head chunks in memory and segments on the disk.
-        tasks.spawn_loop("maintenance", clock, move |shutdown| {
+        // On their own: a slow bucket must not keep head chunks in memory and segments on the disk, nor a snapshot, head
+        // chunks.
+        let writing_out = keeping.clone();
+        tasks.spawn_loop("maintenance", clock.clone(), move |shutdown| {
             let this = keeping.clone();
             async move {
                 while !shutdown.has_begun() {
                     this.db.maintain().await;
                     crate::allocator::give_back();
-                    this.pause(&shutdown).await;
+                    this.pause(ROUND_EVERY, &shutdown).await;
+                }
+            }
+        });
+        tasks.spawn_loop("head chunks", clock, move |shutdown| {
+            let this = writing_out.clone();
+            async move {
+                while !shutdown.has_begun() {
+                    this.db.write_full_chunks().await;
+                    this.pause(WRITE_OUT_EVERY, &shutdown).await;
                 }
             }
         });
     }
 
-    async fn pause(&self, shutdown: &Shutdown) {
+    async fn pause(&self, time: Duration, shutdown: &Shutdown) {
         tokio::select! {
             () = shutdown.begun() => {}
-            () = self.runtime.clock.sleep(ROUND_EVERY) => {}
+            () = self.runtime.clock.sleep(time) => {}
         }
     }
 

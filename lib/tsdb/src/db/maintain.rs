@@ -59,7 +59,7 @@ impl Db {
         if self.early.is_replaying() {
             return;
         }
-        self.write_head_files().await;
+        self.write_full_chunks().await;
         // While a window is cut no series may leave.
         if let Ok(_sealing) = self.sealing.try_lock() {
             self.apply_releases().await;
@@ -69,8 +69,17 @@ impl Db {
         self.update_metrics();
     }
 
-    /// Writes full chunks out, so that they are file pages and no longer the process' own memory.
+    /// Writes full chunks out, so that they are file pages and no longer the process' own memory. Part of
+    /// [`Db::maintain`], which may be busy with a snapshot for seconds; to be called more often where chunks fill quickly.
+    pub async fn write_full_chunks(&self) {
+        if !self.early.is_replaying() {
+            self.write_head_files().await;
+        }
+    }
+
+    /// The same at any time.
     pub(super) async fn write_head_files(&self) {
+        let _one_at_a_time = self.head_files.lock().await;
         for (index, partition) in self.head.partitions.iter().enumerate() {
             let unwritten = partition.read().chunks.full.unwritten();
             for (number, content) in unwritten {
@@ -102,6 +111,7 @@ impl Db {
 
     /// Forgets released generations that nobody reads any more.
     async fn apply_releases(&self) {
+        let _no_file_is_written = self.head_files.lock().await;
         let ready = {
             let mut pending = self.pending_releases.lock();
             let all = std::mem::take(&mut *pending);

@@ -70,6 +70,8 @@ pub struct Db {
     pub(crate) scratch: Mutex<Vec<Box<Scratch>>>,
     pub(crate) stall: Stall,
     pub(crate) sealing: tokio::sync::Mutex<()>,
+    /// Held while head-chunk files are written or let go of, for which there is one at a time. Taken after `sealing`.
+    pub(crate) head_files: tokio::sync::Mutex<()>,
     /// Windows that are closed in memory and whose fence is not durable yet, with the generation.
     pub(crate) unfenced: Mutex<BTreeMap<(TenantNo, WindowNo), u32>>,
     /// Blocks that this process cut, or found to hold all of their generation, until that is released.
@@ -152,6 +154,7 @@ impl Db {
             scratch: Mutex::default(),
             stall: Stall::default(),
             sealing: tokio::sync::Mutex::default(),
+            head_files: tokio::sync::Mutex::default(),
             unfenced: Mutex::default(),
             cuts: Mutex::default(),
             pending_releases: Mutex::default(),

@@ -28,7 +28,7 @@ const MIN_PASS_POSTINGS: u64 = 1 << 18;
 const PASS_POSTINGS_A_SERIES: u64 = 1;
 
 /// Bytes of series read back at once.
-const READ_BACK_BYTES: usize = 1 << 20;
+const READ_BACK_BYTES: usize = 256 << 10;
 
 /// Postings begin at multiples of this.
 const POSTINGS_ALIGN: u64 = 4;
