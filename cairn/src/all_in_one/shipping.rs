@@ -29,7 +29,8 @@ use super::bucket::Proof;
 /// How often due windows are looked for; a window is due minutes after its end, so a second is soon enough.
 const ROUND_EVERY: Duration = Duration::from_secs(1);
 
-/// Time between two looks for full chunks. Judgement: at a million samples a second some hundred kilobytes are waiting then.
+/// Time between two looks for full chunks. Judgement: at a million samples a second some hundred kilobytes are waiting
+/// then.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(200);
 
 /// Name of the note beside a local block that the bucket has.
@@ -90,8 +91,8 @@ impl Shipping {
                 }
             }
         });
-        // On their own: a slow bucket must not keep head chunks in memory and segments on the disk, nor a snapshot, head
-        // chunks.
+        // On their own: a slow bucket must not keep head chunks in memory and segments on the disk, and a snapshot must
+        // not keep head chunks.
         let writing_out = keeping.clone();
         tasks.spawn_loop("maintenance", clock.clone(), move |shutdown| {
             let this = keeping.clone();

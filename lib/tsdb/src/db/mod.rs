@@ -235,10 +235,10 @@ impl Db {
 
     /// Makes the names in `dir` durable.
     async fn sync_dir(&self, dir: PathBuf) -> Result<(), TsdbError> {
-        let disk = self.runtime.disk.clone();
+        let (disk, object) = (self.runtime.disk.clone(), dir.display().to_string());
         let syncing =
             self.runtime.cpu.run_blocking(move || disk.sync_dir(&dir).map_err(TsdbError::io("sync", &dir)));
-        syncing.await.map_err(|_| TsdbError::corrupt("a folder", 0, "syncing it ended by a panic"))?
+        syncing.await.map_err(|_| TsdbError::corrupt(object, 0, "syncing the folder ended by a panic"))?
     }
 
     /// Takes no more writes, syncs the log and gives the folder free. Repeating it changes nothing.

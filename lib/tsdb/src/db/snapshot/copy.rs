@@ -1,7 +1,7 @@
 //! What a snapshot holds of the head, copied slice by slice and written piece by piece.
 //!
-//! Locks of partitions are held by the event loop's threads, only to copy; encoding series and writing are background work.
-//! A background thread is put aside for any other, and writers would wait for it as long as it held a lock.
+//! Locks of partitions are held by the event loop's threads, only to copy; encoding series and writing are background
+//! work. A background thread is put aside for any other, and writers would wait for it as long as it held a lock.
 
 use std::path::Path;
 use std::sync::Arc;
