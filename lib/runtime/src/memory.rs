@@ -3,12 +3,16 @@
 //! State of many series is touched in an order of its own; with small pages every other touch waits for the address
 //! to be translated.
 
+mod ahead;
+
 use std::ffi::c_void;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, null_mut};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+pub use ahead::Ahead;
 
 /// Bytes of a huge page.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -44,6 +48,20 @@ impl<T: AllZeros> Huge<T> {
     /// When the system has no memory left, as a box would; when `T` needs more than a huge page's alignment.
     pub fn zeroed() -> Self {
         Self { mapping: take(1) }
+    }
+
+    /// A value of zeros whose memory is there already. Takes milliseconds: see [`Ahead`].
+    ///
+    /// # Panics
+    /// As [`Huge::zeroed`].
+    pub fn touched() -> Self {
+        let value = Self::zeroed();
+        let begin: *mut u8 = value.mapping.as_ptr().cast();
+        for at in (0..size_of::<T>()).step_by(PAGE_BYTES) {
+            // SAFETY: inside the value, which is ours; zero is what is there.
+            unsafe { begin.add(at).write_volatile(0) }
+        }
+        value
     }
 }
 

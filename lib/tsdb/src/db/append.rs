@@ -15,6 +15,7 @@ use cairn_model::batch::{Appended, Rejection, WriteBatch};
 use cairn_model::exemplar::Exemplar;
 use cairn_model::storage::{AppendError, Appendable};
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::Db;
 use crate::head::partition::Verdicts;
@@ -224,8 +225,21 @@ impl Db {
         // Touched before applied, so that a window with samples is never taken for an empty one.
         self.touch_windows(batch, tenant, segment);
         self.head.apply(tenant, batch, segment, &mut scratch.split, &mut scratch.verdicts);
+        if self.head.must_bring_memory() {
+            self.bring_memory();
+        }
         let payload = encode(batch, tag, scratch)?;
         Some((segment, self.journal.log().submit(payload, segment)))
+    }
+
+    /// Makes memory beside the requests, so that none waits for it.
+    fn bring_memory(&self) {
+        let (cpu, head) = (self.runtime.cpu.clone(), self.head.clone());
+        self.runtime.tasks.spawn("memory", async move {
+            if let Err(e) = cpu.run_blocking(move || head.bring_memory()).await {
+                warn!(error = %e, "cannot make memory before it is needed: requests will wait for it");
+            }
+        });
     }
 
     /// The segment was given up: the same samples once more for the present one.

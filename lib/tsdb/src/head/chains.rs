@@ -8,13 +8,16 @@
 //!
 //! This is a hot file: growth allocates nothing but regions.
 
-use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Huge};
+use cairn_runtime::memory::{Ahead, AllZeros, HUGE_PAGE_BYTES, Huge};
 
 /// Bytes of content in a piece: with the link it is a cache line.
 const PIECE_BYTES: usize = 60;
 
 /// Pieces of a region.
 const REGION_PIECES: usize = HUGE_PAGE_BYTES / size_of::<Piece>();
+
+/// The next region is wanted when so many pieces of the last one with room are used.
+const WANT_AT: u32 = REGION_PIECES as u32 / 8 * 7;
 
 /// Regions without content that are kept for the next chains. Judgement: one, so that nothing is taken and given back
 /// in turns.
@@ -40,7 +43,8 @@ struct Piece {
     bytes: [u8; PIECE_BYTES],
 }
 
-struct Pieces([Piece; REGION_PIECES]);
+/// The pieces of a region.
+pub struct Pieces([Piece; REGION_PIECES]);
 
 // SAFETY: numbers and bytes.
 unsafe impl AllZeros for Pieces {}
@@ -67,6 +71,8 @@ pub struct Chains {
     vacant: Vec<u32>,
     /// Regions without content.
     spare: usize,
+    /// The region that follows when no piece is free.
+    pub ahead: Ahead<Pieces>,
 }
 
 impl Chains {
@@ -144,6 +150,9 @@ impl Chains {
             self.spare -= 1;
         }
         region.used += 1;
+        if region.used == WANT_AT && self.candidates.len() == 1 {
+            self.ahead.want();
+        }
         let at = if region.free == NOTHING {
             region.made += 1;
             region.made as usize - 1
@@ -172,7 +181,7 @@ impl Chains {
             self.regions.push(None);
         }
         self.regions[number] =
-            Some(Region { pieces: Huge::zeroed(), made: 0, used: 0, free: NOTHING, listed: true });
+            Some(Region { pieces: self.ahead.take(), made: 0, used: 0, free: NOTHING, listed: true });
         self.candidates.push(number as u32);
         self.spare += 1;
         number
@@ -194,6 +203,7 @@ impl Chains {
     pub fn heap_bytes(&self) -> usize {
         let regions = self.regions.iter().flatten().count() * HUGE_PAGE_BYTES;
         regions
+            + self.ahead.bytes()
             + self.regions.capacity() * size_of::<Option<Region>>()
             + (self.candidates.capacity() + self.vacant.capacity()) * 4
     }

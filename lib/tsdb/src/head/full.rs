@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::{Encoding, TimestampMs};
-use cairn_runtime::memory::{HUGE_PAGE_BYTES, Huge};
+use cairn_runtime::memory::{Ahead, HUGE_PAGE_BYTES, Huge};
 use crc32c::crc32c;
 use parking_lot::Mutex;
 
@@ -21,6 +21,9 @@ use crate::snapshot::manifest::{HeadFile, PartitionFiles};
 
 /// A buffer of this size becomes a file: a huge page, so that the buffers of all cores do not count.
 pub const FILE_BYTES: usize = HUGE_PAGE_BYTES;
+
+/// Memory for the next file is wanted when this one has so many bytes.
+const WANT_AT: usize = FILE_BYTES / 8 * 7;
 
 /// Bytes before a chunk's payload.
 pub const HEADER_BYTES: usize = 40;
@@ -78,8 +81,14 @@ type Spare = Arc<Mutex<Option<Huge<[u8; FILE_BYTES]>>>>;
 
 impl Building {
     /// Appends what the caller saw to have room.
-    fn extend(&mut self, bytes: &[u8]) {
-        let memory = self.memory.get_or_insert_with(|| self.spare.lock().take().unwrap_or_else(Huge::zeroed));
+    fn extend(&mut self, bytes: &[u8], ahead: &mut Ahead<[u8; FILE_BYTES]>) {
+        let memory = self.memory.get_or_insert_with(|| {
+            let ready = ahead.take_ready();
+            ready.or_else(|| self.spare.lock().take()).unwrap_or_else(Huge::zeroed)
+        });
+        if self.len < WANT_AT && self.len + bytes.len() >= WANT_AT && self.spare.lock().is_none() {
+            ahead.want();
+        }
         memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
@@ -106,6 +115,8 @@ pub struct FullChunks {
     /// Number of the first of `files`.
     first: u32,
     building: Building,
+    /// Memory for the next file, when no written one has left its own.
+    pub ahead: Ahead<[u8; FILE_BYTES]>,
     building_windows: Vec<(TenantNo, WindowNo)>,
 }
 
@@ -115,6 +126,7 @@ impl Default for FullChunks {
             files: VecDeque::new(),
             first: 1,
             building: Building::default(),
+            ahead: Ahead::default(),
             building_windows: Vec::new(),
         }
     }
@@ -185,11 +197,11 @@ impl FullChunks {
             return file | FILE_MAGIC.len() as u64;
         }
         if self.building.len == 0 {
-            self.building.extend(&FILE_MAGIC);
+            self.building.extend(&FILE_MAGIC, &mut self.ahead);
         }
         let at = self.building.len;
-        self.building.extend(&header);
-        self.building.extend(payload);
+        self.building.extend(&header, &mut self.ahead);
+        self.building.extend(payload, &mut self.ahead);
         if !self.building_windows.contains(&(tenant, window)) {
             self.building_windows.push((tenant, window));
         }
@@ -290,7 +302,7 @@ impl FullChunks {
 
     /// Bytes in memory of its own, mapped files left out.
     pub fn heap_bytes(&self) -> usize {
-        let spare = if self.building.spare.lock().is_some() { FILE_BYTES } else { 0 };
+        let spare = self.ahead.bytes() + if self.building.spare.lock().is_some() { FILE_BYTES } else { 0 };
         let unwritten = self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len());
         spare + self.building.len + unwritten.sum::<usize>()
     }
@@ -314,6 +326,27 @@ mod tests {
         let middle = full.get(last.before).unwrap();
         assert_eq!((middle.before, middle.bytes.len(), middle.max_ms), (first, FILE_BYTES, 19));
         assert_eq!(&full.get(middle.before).unwrap().bytes[..], b"small");
+    }
+
+    #[test]
+    fn memory_for_the_next_file_is_wanted_in_time_unless_a_written_one_has_left_its_own() {
+        let mut full = FullChunks::default();
+        let push = |full: &mut FullChunks| {
+            full.push(1, (0, 0), 0, (0, 9), Encoding::Xor, &[7; FILE_BYTES / 16]);
+        };
+        (0..13).for_each(|_| push(&mut full));
+        assert!(!full.ahead.is_lacking());
+        push(&mut full);
+        assert!(full.ahead.claim());
+        full.ahead.bring(Huge::touched());
+        push(&mut full);
+        assert_eq!((full.next_file(), full.ahead.bytes()), (1, FILE_BYTES));
+        push(&mut full);
+        assert_eq!((full.next_file(), full.ahead.bytes()), (2, 0));
+        let content = full.unwritten()[0].1.to_vec();
+        full.written(1, Bytes::from(content), 1);
+        (0..14).for_each(|_| push(&mut full));
+        assert!(!full.ahead.is_lacking(), "the written file's is here");
     }
 
     #[test]

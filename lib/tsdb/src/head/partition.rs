@@ -217,6 +217,12 @@ impl Partition {
         (reference == self.reference(slot) && self.slab.is_live(slot)).then_some(slot)
     }
 
+    /// Whether it wants memory that is not here yet.
+    pub(super) fn lacks_memory(&self) -> bool {
+        let Chunks { open, full, .. } = &self.chunks;
+        self.slab.ahead.is_lacking() || open.ahead.is_lacking() || full.ahead.is_lacking()
+    }
+
     /// The tenant's index, made on first use.
     pub(super) fn tenant_mut(&mut self, tenant: TenantNo) -> &mut TenantIndex {
         let at = tenant as usize;

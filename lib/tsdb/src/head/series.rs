@@ -11,7 +11,7 @@
 //! This is a hot file: a sample that goes to the tail allocates nothing.
 
 use cairn_model::TimestampMs;
-use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Huge, give_back};
+use cairn_runtime::memory::{Ahead, AllZeros, HUGE_PAGE_BYTES, Huge, give_back};
 
 use super::arena::WordList;
 use super::chains::Chain;
@@ -87,11 +87,16 @@ pub struct Cold {
 /// Series of a region: as many groups as a huge page has room for, with a bit for each series.
 const REGION: usize = HUGE_PAGE_BYTES / (GROUP * (size_of::<Hot>() + size_of::<Cold>()) + GROUP / 8) * GROUP;
 
+/// The next region is wanted when so many series of the last are there. Judgement: what is left fills in 2 ms at the
+/// earliest, when new series come without end, and in hours as a rule.
+const WANT_AT: usize = REGION / 8 * 7;
+
 /// Series whose memory is given back together: their states fill whole pages.
 const GROUP: usize = 512;
 
+/// States of series with slots that follow each other.
 #[repr(C)]
-struct Region {
+pub struct Region {
     hot: [Hot; REGION],
     cold: [Cold; REGION],
     live: [u64; REGION / 64],
@@ -121,6 +126,8 @@ impl Region {
 #[derive(Default)]
 pub struct Slab {
     regions: Vec<Option<Huge<Region>>>,
+    /// The region behind the last one.
+    pub ahead: Ahead<Region>,
     next: u32,
     live: usize,
     /// Groups of existing regions whose memory was given back.
@@ -154,7 +161,10 @@ impl Slab {
         let slot = self.next;
         let (number, at) = (slot as usize / REGION, slot as usize % REGION);
         if number == self.regions.len() {
-            self.regions.push(Some(Huge::zeroed()));
+            self.regions.push(Some(self.ahead.take()));
+        }
+        if at == WANT_AT {
+            self.ahead.want();
         }
         let region = self.regions[number]
             .as_mut()
@@ -261,7 +271,9 @@ impl Slab {
         let group = GROUP * (size_of::<Hot>() + size_of::<Cold>());
         // Of the last region only what was touched.
         let untouched = self.regions.len() * REGION - self.next as usize;
-        self.regions.capacity() * 8 + self.regions.iter().flatten().count() * HUGE_PAGE_BYTES
+        self.regions.capacity() * 8
+            + self.ahead.bytes()
+            + self.regions.iter().flatten().count() * HUGE_PAGE_BYTES
             - self.given_back * group
             - untouched * (size_of::<Hot>() + size_of::<Cold>())
     }
@@ -315,6 +327,21 @@ mod tests {
         }
         assert!(s.regions[0].is_none() && s.given_back == 0);
         assert_eq!(s.slots().count(), 130);
+    }
+
+    #[test]
+    fn the_next_region_is_wanted_before_the_last_is_full() {
+        let mut s = Slab::default();
+        for i in 0..REGION as u64 {
+            assert_eq!(s.ahead.is_lacking(), i as usize > WANT_AT);
+            s.add(Hot::new(i, i), cold());
+        }
+        assert!(s.ahead.claim());
+        s.ahead.bring(Huge::touched());
+        let before = s.heap_bytes();
+        s.add(Hot::new(7, 7), cold());
+        assert_eq!((s.ahead.bytes(), s.hot(REGION as u32).unwrap().hash), (0, 7));
+        assert!(s.heap_bytes() < before);
     }
 
     proptest::proptest! {

@@ -7,6 +7,7 @@ use cairn_model::batch::{RejectReason, WriteBatch};
 use cairn_model::labels::LabelsRef;
 use cairn_model::{Labels, TenantId};
 use cairn_runtime::Rng;
+use cairn_runtime::memory::{Ahead, AllZeros, Huge};
 use parking_lot::{Mutex, RwLock};
 
 use super::chunks::window_of;
@@ -46,6 +47,8 @@ pub struct Head {
     /// How it was made.
     pub options: HeadOptions,
     complete: AtomicBool,
+    /// A partition will need memory soon.
+    lacks_memory: AtomicBool,
     next_log_id: AtomicU64,
     newest_ms: AtomicI64,
     /// Held by every read that began since the last release.
@@ -82,6 +85,7 @@ impl Head {
             tenants: Tenants::new(options.external_labels.clone(), options.exemplars),
             options,
             complete: AtomicBool::new(false),
+            lacks_memory: AtomicBool::new(false),
             next_log_id: AtomicU64::new(1),
             newest_ms: AtomicI64::new(i64::MIN),
             reads: Mutex::default(),
@@ -115,8 +119,13 @@ impl Head {
         let request =
             Request { tenant: tenant.number, batch, segment, admit: &admit, next_log_id: &self.next_log_id };
         for (partition, which) in self.partitions.iter().zip(&split.by_partition) {
-            if !which.is_empty() {
-                partition.write().append(&request, which, verdicts);
+            if which.is_empty() {
+                continue;
+            }
+            let mut partition = partition.write();
+            partition.append(&request, which, verdicts);
+            if partition.lacks_memory() {
+                self.lacks_memory.store(true, Ordering::Relaxed);
             }
         }
         verdicts.define.sort_unstable();
@@ -125,6 +134,20 @@ impl Head {
             tenant.set_metadata(family, metadata);
         }
         self.offer_exemplars(tenant, batch, verdicts);
+    }
+
+    /// Whether partitions want memory: `true` once, for whoever then brings it.
+    pub fn must_bring_memory(&self) -> bool {
+        self.lacks_memory.load(Ordering::Relaxed) && self.lacks_memory.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes the memory that partitions will need soon, and brings it to them. Takes milliseconds, none of them under a lock.
+    pub fn bring_memory(&self) {
+        for partition in &self.partitions {
+            bring_memory(partition, |p| &mut p.slab.ahead);
+            bring_memory(partition, |p| &mut p.chunks.open.ahead);
+            bring_memory(partition, |p| &mut p.chunks.full.ahead);
+        }
     }
 
     fn offer_exemplars(&self, tenant: &Tenant, batch: &WriteBatch, verdicts: &mut Verdicts) {
@@ -320,5 +343,53 @@ impl Head {
         }
         tenant.forget(left);
         (left, files)
+    }
+}
+
+fn bring_memory<T: AllZeros>(partition: &RwLock<Partition>, ahead: fn(&mut Partition) -> &mut Ahead<T>) {
+    if ahead(&mut partition.write()).claim() {
+        let value = Huge::touched();
+        ahead(&mut partition.write()).bring(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_partitions_want_is_brought_once() {
+        let series_limit: SeriesLimit = Arc::new(|_| 0);
+        let options = HeadOptions {
+            window_ms: 10_000,
+            partitions: 2,
+            external_labels: Labels::default(),
+            exemplars: 0,
+            series_limit,
+        };
+        let head = Head::new(options, &Rng::from_seed(1));
+        let tenant = head.tenants.get_or_add(&TenantId::default_tenant());
+        let (mut split, mut verdicts) = (Split::default(), Verdicts::default());
+        let mut rounds = 0;
+        while !head.must_bring_memory() {
+            let mut batch = WriteBatch::new(tenant.id.clone());
+            for n in 0..1000 {
+                let labels = Labels::from_pairs([("n", format!("{rounds} {n}").as_str())]).unwrap();
+                batch.push_floats(labels.as_ref(), &[(5, 1.0)]);
+            }
+            head.apply(&tenant, &batch, 1, &mut split, &mut verdicts);
+            rounds += 1;
+            assert!(rounds < 100, "two regions have room for some 20,000 series");
+        }
+        assert!(rounds > 10 && !head.must_bring_memory());
+        let wanting = |head: &Head| head.partitions.iter().filter(|p| p.read().lacks_memory()).count();
+        let (wanted, before) = (wanting(&head), head.heap_bytes().sum());
+        assert!(wanted > 0);
+        head.bring_memory();
+        assert_eq!(wanting(&head), 0);
+        let brought = head.heap_bytes().sum() - before;
+        assert_eq!(brought, wanted * cairn_runtime::memory::HUGE_PAGE_BYTES);
+        head.bring_memory();
+        assert_eq!(head.heap_bytes().sum() - before, brought);
     }
 }
