@@ -4,7 +4,8 @@
 //! of work where it is in nobody's way:
 //!
 //! - [`CpuPool::run`] and [`CpuPool::share`]: what a request waits for and computes, on one thread a core;
-//! - [`CpuPool::run_blocking`]: what waits for the disk or for memory, on threads of its own, so that no core stands idle meanwhile;
+//! - [`CpuPool::run_blocking`]: what waits for the disk or for memory, on threads of its own, so that no core stands idle
+//!   meanwhile;
 //! - [`CpuPool::run_behind`]: long work that no request waits for, on threads of its own, which the system gives the time
 //!   that is left.
 //!
@@ -121,7 +122,8 @@ impl CpuPool {
         }
     }
 
-    /// Runs `f`, which waits for the system (a disk, memory) and computes next to nothing, on a thread of its own, and gives its result.
+    /// Runs `f`, which waits for the system (a disk, memory) and computes next to nothing, on a thread of its own, and
+    /// gives its result.
     /// It does not yield to others and waits for no background work: what is acknowledged may depend on it.
     ///
     /// # Errors
