@@ -45,6 +45,7 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = MemoryBudget::from_flag(flags.memory_limit.map(|b| b.0));
     let runtime = Runtime::system(cores);
+    memory.show(&runtime.metrics);
     let stopped = stop_on_signal(&runtime)?;
 
     let stack = HttpStack::new(&runtime);
@@ -58,7 +59,7 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let bucket = cairn_bucket::connect(&settings.bucket, flags.unsafe_no_conditional_put, &runtime)
         .context("cannot open the bucket")?;
     let proof = Proof::seek(bucket.clone(), flags.unsafe_no_conditional_put, &runtime);
-    let begun = roles::begin_database(&runtime, &flags, &settings, limits.write.clone());
+    let begun = roles::begin_database(&runtime, &flags, &settings, &memory, limits.write.clone());
     let Some(db) = unless_stopped(&stopped, begun).await? else {
         stop(&runtime, &flags, None, &coordinator).await;
         return Ok(());

@@ -18,6 +18,7 @@ use cairn_receiver::{LimitsBook, Receiver, ReceiverConfig, TenantLimits};
 use cairn_runtime::Runtime;
 use cairn_store::{BucketStore, StoreConfig};
 use cairn_tsdb::db::{Db, DbOptions};
+use cairn_tsdb::head::MemoryBounds;
 
 use super::bucket::Proof;
 use super::chunks::TsdbDecoder;
@@ -54,6 +55,7 @@ pub(super) async fn begin_database(
     runtime: &Runtime,
     flags: &ServeFlags,
     settings: &Settings,
+    memory: &MemoryBudget,
     limits: Arc<LimitsBook>,
 ) -> Result<Arc<Db>> {
     let options = DbOptions {
@@ -63,6 +65,11 @@ pub(super) async fn begin_database(
         close_after: flags.close_delay.0,
         external_labels: settings.external_labels.clone(),
         series_limit: Arc::new(move |tenant| limits.active_series(tenant)),
+        memory: MemoryBounds {
+            head: memory.head,
+            process: memory.limit,
+            process_now: Arc::new(cairn_runtime::memory::own_bytes),
+        },
         ..DbOptions::new(flags.data_dir.join("tsdb"))
     };
     Db::begin(options, runtime.clone()).await.context("cannot open the database")

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use cairn_runtime::Metrics;
+
 /// Part of the available memory that is taken without a flag; the rest is for file pages and what is not counted.
 const DEFAULT_PERCENT: u64 = 75;
 
@@ -11,7 +13,8 @@ const CGROUP_LIMITS: &[&str] = &["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/me
 /// Above this a cgroup's number means "no limit".
 const NO_LIMIT_ABOVE: u64 = 1 << 50;
 
-/// Shares of the limit. They are budgets of different parts; what is left is the head's and the system's.
+/// Shares of the limit: budgets of different parts. What is left is for tables beside them and for what the allocator
+/// holds back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
     /// All of it, bytes.
@@ -20,13 +23,31 @@ pub struct MemoryBudget {
     pub admission: u64,
     /// Labels and chunks that one query may fetch.
     pub query: u64,
+    /// The head; from there on it takes no new series.
+    pub head: u64,
 }
 
 impl MemoryBudget {
     /// Shares of `limit` bytes. Judgement: an eighth for requests, of which many small ones are in hand at a time, at
-    /// most 1 GiB; a quarter for a query, so that a few large ones fit.
+    /// most 1 GiB; a quarter for a query, so that a few large ones fit; an eighth of what is left in reserve.
     pub fn of(limit: u64) -> Self {
-        MemoryBudget { limit, admission: (limit / 8).min(1 << 30), query: limit / 4 }
+        let (admission, query) = ((limit / 8).min(1 << 30), limit / 4);
+        MemoryBudget { limit, admission, query, head: limit - admission - query - limit / 8 }
+    }
+
+    /// Shows the shares in `/metrics`.
+    pub fn show(&self, metrics: &Metrics) {
+        let help = "Memory that the process and its parts may use, from --memory.limit.";
+        let gauge = metrics.gauge_vec("cairn_memory_limit_bytes", help, &["part"]);
+        let parts = [
+            ("process", self.limit),
+            ("requests", self.admission),
+            ("query", self.query),
+            ("head", self.head),
+        ];
+        for (part, bytes) in parts {
+            gauge.with_label_values(&[part]).set(bytes as i64);
+        }
     }
 
     /// From the flag, or from what the system says.
@@ -64,7 +85,7 @@ mod tests {
     fn shares_stay_within_the_limit() {
         for limit in [64 << 20, 1 << 30, 18 << 30] {
             let b = MemoryBudget::of(limit);
-            assert!(b.admission + b.query < limit && b.admission > 0);
+            assert!(b.admission + b.query + b.head < limit && b.admission > 0 && b.head >= limit / 2);
         }
         assert_eq!(MemoryBudget::from_flag(Some(8 << 30)).admission, 1 << 30);
     }

@@ -4,6 +4,7 @@
 //! to be translated.
 
 mod ahead;
+mod process;
 
 use std::ffi::c_void;
 use std::io;
@@ -13,6 +14,7 @@ use std::ptr::{NonNull, null_mut};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 pub use ahead::Ahead;
+pub use process::own_bytes;
 
 /// Bytes of a huge page.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;

@@ -15,7 +15,6 @@ use cairn_model::batch::{Appended, Rejection, WriteBatch};
 use cairn_model::exemplar::Exemplar;
 use cairn_model::storage::{AppendError, Appendable};
 use parking_lot::Mutex;
-use tracing::warn;
 
 use super::Db;
 use crate::head::partition::Verdicts;
@@ -146,7 +145,9 @@ impl Db {
         if self.is_closing() {
             return Err(AppendError::ShuttingDown);
         }
-        self.stall.check(self.runtime.clock.monotonic())?;
+        let now = self.runtime.clock.monotonic();
+        self.stall.check(now)?;
+        self.check_memory(now)?;
         let mut scratch = self.scratch.lock().pop().unwrap_or_default();
         let early = match self.early.is_replaying() {
             true => self.append_early(batch, tag, &mut scratch).await,
@@ -175,13 +176,13 @@ impl Db {
         let mut submitted = self.apply_and_submit(batch, tag, &tenant, scratch);
         for _ in 0..MAX_ATTEMPTS {
             let Some((segment, outcome)) = submitted else {
-                return Ok(self.appended(batch, scratch)); // nothing to log
+                return self.stored(batch, scratch); // nothing to log
             };
             if self.outcome(outcome).await? {
                 if !scratch.verdicts.define.is_empty() {
                     self.head.mark_defined(batch, segment, &scratch.verdicts);
                 }
-                return Ok(self.appended(batch, scratch));
+                return self.stored(batch, scratch);
             }
             submitted = self.submit_again(batch, tag, &tenant, scratch);
         }
@@ -228,18 +229,9 @@ impl Db {
         if self.head.must_bring_memory() {
             self.bring_memory();
         }
+        self.note_created(scratch.verdicts.created);
         let payload = encode(batch, tag, scratch)?;
         Some((segment, self.journal.log().submit(payload, segment)))
-    }
-
-    /// Makes memory beside the requests, so that none waits for it.
-    fn bring_memory(&self) {
-        let (cpu, head) = (self.runtime.cpu.clone(), self.head.clone());
-        self.runtime.tasks.spawn("memory", async move {
-            if let Err(e) = cpu.run_blocking(move || head.bring_memory()).await {
-                warn!(error = %e, "cannot make memory before it is needed: requests will wait for it");
-            }
-        });
     }
 
     /// The segment was given up: the same samples once more for the present one.
@@ -274,6 +266,15 @@ impl Db {
         for window in times.filter_map(|t| crate::head::chunks::window_of(t, length_ms)) {
             let generation = windows.touch(window);
             self.journal.note(segment, (tenant.number, window, generation));
+        }
+    }
+
+    /// What the batch's sender is told when everything is durable that there was memory for.
+    fn stored(&self, batch: &WriteBatch, scratch: &mut Scratch) -> Result<Appended, AppendError> {
+        let appended = self.appended(batch, scratch);
+        match scratch.verdicts.no_room {
+            0 => Ok(appended),
+            series => Err(self.no_room_for(series)),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct DbMetrics {
     pub head_series_removed: IntCounter,
     /// Own memory of the head.
     pub head_bytes: IntGaugeVec,
+    /// What was not taken for want of memory.
+    pub memory_refused: IntCounterVec,
     /// Samples appended, by type.
     pub samples: IntCounterVec,
     /// Samples that were not newer than their series.
@@ -73,6 +75,11 @@ impl DbMetrics {
                 "cairn_head_bytes",
                 "Memory of the head, without mapped files.",
                 &["part"],
+            ),
+            memory_refused: m.counter_vec(
+                "cairn_memory_refused_total",
+                "Requests, and new series of others, that were not taken for want of memory. Senders repeat them.",
+                &["what"],
             ),
             samples: m.counter_vec(
                 "prometheus_tsdb_head_samples_appended_total",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cairn_model::Labels;
 
-use crate::head::SeriesLimit;
 use crate::head::windows::Timing;
+use crate::head::{MemoryBounds, SeriesLimit};
 use crate::wal::SyncMode;
 
 /// How a database is opened. [`DbOptions::new`] gives the defaults.
@@ -36,6 +36,8 @@ pub struct DbOptions {
     pub exemplars: usize,
     /// Most active series of a tenant, 0 = no limit; asked whenever a series is created.
     pub series_limit: SeriesLimit,
+    /// How much memory there is.
+    pub memory: MemoryBounds,
     /// `source` in the Thanos part of blocks.
     pub block_source: String,
 }
@@ -55,6 +57,7 @@ impl DbOptions {
             partitions: 0,
             exemplars: 100_000,
             series_limit: Arc::new(|_| 0),
+            memory: MemoryBounds::default(),
             block_source: "receive".into(),
         }
     }

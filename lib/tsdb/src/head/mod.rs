@@ -23,6 +23,7 @@ pub mod pairs;
 pub mod partition;
 pub mod postings;
 pub mod read;
+pub mod room;
 pub mod select;
 pub mod series;
 pub mod side;
@@ -33,5 +34,6 @@ pub mod store;
 pub mod tenant;
 pub mod windows;
 
+pub use room::MemoryBounds;
 pub use state::{Head, HeadOptions, SeriesLimit};
 pub use store::HeadStore;

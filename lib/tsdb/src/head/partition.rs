@@ -108,10 +108,19 @@ pub struct Request<'a> {
     pub batch: &'a WriteBatch,
     /// The log segment that the request will be written to.
     pub segment: u64,
-    /// Takes one series from the tenant's limit; `Err` is the limit.
-    pub admit: &'a dyn Fn() -> Result<(), u64>,
+    /// Whether one series more may be added; takes it from the tenant's limit then.
+    pub admit: &'a dyn Fn() -> Result<(), NotAdded>,
     /// Numbers of series in the log.
     pub next_log_id: &'a AtomicU64,
+}
+
+/// Why a series was not added.
+#[derive(Debug)]
+pub enum NotAdded {
+    /// It is refused.
+    Refused(RejectReason),
+    /// There is no memory for it now.
+    NoRoom,
 }
 
 /// What became of a request, over all partitions. Reused.
@@ -139,6 +148,8 @@ pub struct Verdicts {
     pub out_of_order: u64,
     /// Series that were new.
     pub created: u64,
+    /// New series for which there was no memory: neither stored nor refused.
+    pub no_room: u64,
 }
 
 impl Verdicts {
@@ -153,7 +164,7 @@ impl Verdicts {
         self.unknown.clear();
         self.refused.clear();
         (self.floats, self.histograms, self.exemplars) = (0, 0, 0);
-        (self.out_of_order, self.created) = (0, 0);
+        (self.out_of_order, self.created, self.no_room) = (0, 0, 0);
     }
 }
 
@@ -284,7 +295,11 @@ impl Partition {
                     verdicts.created += 1;
                     slot
                 }
-                Err(reason) => {
+                Err(NotAdded::NoRoom) => {
+                    verdicts.no_room += 1;
+                    return None;
+                }
+                Err(NotAdded::Refused(reason)) => {
                     let samples = series.floats.len() + series.histograms.len();
                     verdicts.refused.push((i, None, samples as u32, reason));
                     return None;
@@ -331,12 +346,13 @@ impl Partition {
         hash: u64,
         key: u64,
         labels: LabelsRef<'_>,
-    ) -> Result<u32, RejectReason> {
+    ) -> Result<u32, NotAdded> {
         let count = labels.len();
         if count > WordLists::MAX_LEN {
-            return Err(RejectReason::TooManyLabels { have: count, limit: WordLists::MAX_LEN });
+            let too_many = RejectReason::TooManyLabels { have: count, limit: WordLists::MAX_LEN };
+            return Err(NotAdded::Refused(too_many));
         }
-        (request.admit)().map_err(|limit| RejectReason::SeriesLimit { limit })?;
+        (request.admit)()?;
         let mut ids = std::mem::take(&mut self.pair_scratch);
         ids.clear();
         let index = self.tenant_mut(request.tenant);
@@ -355,7 +371,7 @@ impl Partition {
         };
         let slot = self.adopt(Hot::new(hash, log_id), cold, &ids);
         self.pair_scratch = ids;
-        slot.ok_or(RejectReason::SeriesLimit { limit: u64::from(u32::MAX) })
+        slot.ok_or(NotAdded::Refused(RejectReason::SeriesLimit { limit: u64::from(u32::MAX) }))
     }
 
     /// Gives a series a slot and puts it into its tenant's label index, which must have `pairs`; `None` when all slots

@@ -12,7 +12,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::chunks::window_of;
 use super::lifecycle::HeapBytes;
-use super::partition::{Identity, Partition, Request, TAG_BITS, Verdicts};
+use super::partition::{Identity, NotAdded, Partition, Request, TAG_BITS, Verdicts};
+use super::room::{Gauge, Room};
 use super::series::WindowNo;
 use super::side::PartKey;
 use super::tenant::{Tenant, Tenants};
@@ -46,6 +47,8 @@ pub struct Head {
     pub tenants: Tenants,
     /// How it was made.
     pub options: HeadOptions,
+    /// Whether there is memory for more.
+    pub memory: Gauge,
     complete: AtomicBool,
     /// A partition will need memory soon.
     lacks_memory: AtomicBool,
@@ -84,6 +87,7 @@ impl Head {
             partitions: (0..options.partitions).map(partition).collect(),
             tenants: Tenants::new(options.external_labels.clone(), options.exemplars),
             options,
+            memory: Gauge::default(),
             complete: AtomicBool::new(false),
             lacks_memory: AtomicBool::new(false),
             next_log_id: AtomicU64::new(1),
@@ -115,7 +119,11 @@ impl Head {
             }
         }
         let limit = || (self.options.series_limit)(&tenant.id);
-        let admit = || tenant.admit(limit());
+        let room = self.memory.room();
+        let admit = || match room {
+            Room::Free => tenant.admit(limit()),
+            Room::KnownSeries | Room::Nothing => Err(NotAdded::NoRoom),
+        };
         let request =
             Request { tenant: tenant.number, batch, segment, admit: &admit, next_log_id: &self.next_log_id };
         for (partition, which) in self.partitions.iter().zip(&split.by_partition) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cairn_model::batch::RejectReason;
 use cairn_model::external::ExternalLabels;
 use cairn_model::metadata::Metadata;
 use cairn_model::tenant::TenantScope;
@@ -12,6 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::exemplars::Exemplars;
+use super::partition::NotAdded;
 use super::series::TenantNo;
 use super::windows::Windows;
 
@@ -51,10 +53,13 @@ impl Tenant {
     /// Takes one series from the limit (0 = none).
     ///
     /// # Errors
-    /// The limit, when it is reached; nothing is taken then.
-    pub fn admit(&self, limit: u64) -> Result<(), u64> {
+    /// When the limit is reached; nothing is taken then.
+    pub fn admit(&self, limit: u64) -> Result<(), NotAdded> {
         let add = |n: u64| (limit == 0 || n < limit).then_some(n + 1);
-        self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map(|_| ()).map_err(|_| limit)
+        self.series
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .map(|_| ())
+            .map_err(|_| NotAdded::Refused(RejectReason::SeriesLimit { limit }))
     }
 
     /// Counts series that were admitted by an earlier process.

@@ -6,6 +6,7 @@ mod differential;
 mod doubt;
 mod early;
 mod faults;
+mod memory;
 mod model;
 mod parts;
 mod seal;
