@@ -46,6 +46,8 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     let memory = MemoryBudget::from_flag(flags.memory_limit.map(|b| b.0));
     let runtime = Runtime::system(cores);
     memory.show(&runtime.metrics);
+    let build = runtime.metrics.gauge_vec("cairn_build_info", "1, with the version that runs.", &["version"]);
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let stopped = stop_on_signal(&runtime)?;
 
     let stack = HttpStack::new(&runtime);

@@ -53,7 +53,7 @@ pub struct Runtime {
 impl Runtime {
     /// The real machine, computing on `threads` cores at most.
     pub fn system(threads: usize) -> Self {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new().with_process();
         Runtime {
             clock: Arc::new(SystemClock::new()),
             rng: Rng::from_entropy(),

@@ -31,6 +31,14 @@ impl Metrics {
         Metrics { registry: Registry::new() }
     }
 
+    /// Registers the `process_*` metrics: CPU time, memory, file descriptors, threads, start time; none where the system
+    /// is not Linux.
+    pub fn with_process(self) -> Self {
+        #[cfg(target_os = "linux")]
+        self.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        self
+    }
+
     /// Registers a collector made elsewhere.
     pub fn register(&self, collector: Box<dyn prometheus::core::Collector>) {
         self.registry.register(collector).expect("metric names are unique and valid");

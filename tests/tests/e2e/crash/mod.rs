@@ -2,6 +2,7 @@
 //! afterwards, once.
 
 mod disk_full;
+mod flood;
 mod kill;
 
 use std::path::Path;
