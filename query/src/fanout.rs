@@ -20,6 +20,7 @@ use cairn_model::storage::{
     StoreError, StoreInfo, WantedLabels,
 };
 use cairn_model::tenant::TenantScope;
+use cairn_model::{NameSet, ReadBounds};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, join_all};
 
@@ -164,23 +165,18 @@ impl Fanout {
         self.stores.iter().flat_map(of_store)
     }
 
-    fn check_count(&self, series: usize) -> Result<(), StoreError> {
-        if self.max_series > 0 && series > self.max_series {
-            return Err(StoreError::LimitExceeded { what: "series".into(), limit: self.max_series as u64 });
-        }
-        Ok(())
-    }
-
     async fn collect(
         &self,
         store: &Arc<dyn StoreApi>,
         request: SeriesRequest,
     ) -> Result<Vec<Series>, StoreError> {
+        let (limit, bounds) = (request.limit, request.bounds.clone());
         let mut stream = store.series(request).await?;
-        let mut all = Vec::new();
+        let (mut all, mut bytes) = (Vec::new(), 0);
         while let Some(mut batch) = stream.try_next().await? {
+            bytes += bytes_of(&batch, &bounds);
             all.append(&mut batch);
-            self.check_count(all.len())?;
+            bounds.admit(all.len(), bytes, limit)?;
         }
         Ok(all)
     }
@@ -199,7 +195,7 @@ impl Fanout {
         .await;
         let (lists, mut warnings) = self.judge(answers)?;
         warnings.extend(self.gaps());
-        Ok(union(lists, warnings, request.limit))
+        union(lists, warnings, request)
     }
 }
 
@@ -217,6 +213,7 @@ fn can_match(info: &StoreInfo, min_ms: i64, max_ms: i64, matchers: &[Matcher]) -
 #[async_trait]
 impl Queryable for Fanout {
     async fn select(&self, mut request: SeriesRequest) -> Result<SelectedSeries, StoreError> {
+        request.bounds.tighten_series(self.max_series as u64);
         let asked: Vec<_> = self.relevant(request.min_ms, request.max_ms, &request.matchers).collect();
         let is_alone = matches!(&asked[..], [(_, store)] if store.answers_few_labels());
         if !is_alone {
@@ -233,10 +230,10 @@ impl Queryable for Fanout {
             WantedLabels::All => merge_series(lists),
             WantedLabels::Only(_) => lists.into_iter().flatten().collect(),
         };
-        self.check_count(series.len())?;
         if request.limit > 0 {
             series.truncate(request.limit);
         }
+        request.bounds.admit(series.len(), bytes_of(&series, &request.bounds), request.limit)?;
         Ok(SelectedSeries { series, warnings })
     }
 
@@ -249,18 +246,18 @@ impl Queryable for Fanout {
     }
 }
 
-fn union(lists: Vec<Names>, mut warnings: Vec<String>, limit: usize) -> Names {
-    let mut values = Vec::new();
+/// What series occupy, where that is bounded.
+fn bytes_of(series: &[Series], bounds: &ReadBounds) -> usize {
+    if bounds.max_bytes == 0 { 0 } else { series.iter().map(Series::bytes).sum() }
+}
+
+fn union(lists: Vec<Names>, mut warnings: Vec<String>, request: &LabelsRequest) -> Result<Names, StoreError> {
+    let mut found = NameSet::new(request.limit, request.bounds.clone());
     for list in lists {
-        values.extend(list.values);
+        let _ = list.values.iter().try_for_each(|value| found.add(value));
         warnings.extend(list.warnings);
     }
-    values.sort_unstable();
-    values.dedup();
-    if limit > 0 {
-        values.truncate(limit);
-    }
-    Names { values, warnings }
+    Ok(Names { values: found.finish()?, warnings })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A query passes through, in order: [`api`] (parameters, limits, status), the engine of `cairn-promql`,
 //! [`fanout`] (which stores can have it, all asked at once), [`merge`] (their sorted answers as one), and on
 //! the way back [`json`] (Prometheus' envelope and number formats). [`grpc`] serves the same stores to Thanos;
-//! [`cardinality`] counts what makes the head's series. A request may narrow and join what it sees: [`shard`], [`dedup`].
+//! [`cardinality`] counts what makes the head's series, [`reading`] bounds calls that are no queries. A request may narrow and join what it sees: [`shard`], [`dedup`].
 //!
 //! Invariant: an answer that lacks a store says so, as a warning or as an error; it is never silently short.
 
@@ -14,6 +14,7 @@ pub mod fanout;
 pub mod grpc;
 pub mod json;
 pub mod merge;
+mod reading;
 pub mod shard;
 mod view;
 

@@ -104,7 +104,8 @@ impl State {
         let limit = self.inner.config.max_chunk_bytes;
         if limit > 0 && self.fetched_bytes > limit {
             return Err(StoreError::LimitExceeded {
-                what: "bytes of chunks fetched for one request".into(),
+                what: "bytes of chunks".into(),
+                needed: self.fetched_bytes,
                 limit,
             });
         }

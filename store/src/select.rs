@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use cairn_model::Labels;
+use cairn_model::storage::{SeriesRequest, StoreError};
 use cairn_tsdb::TsdbError;
 use cairn_tsdb::index::{ChunkMeta, IndexReader, KnownSymbols, SeriesEntry};
 
@@ -31,17 +32,19 @@ pub struct Places {
     pub wanted: Vec<Wanted>,
 }
 
-/// Series of a part that match and have chunks in its range, in order of labels; with `skip_chunks` without them.
-/// Stops one past `max_series`, 0 = no limit: whoever counts sees that it is too many.
+/// Series of a part that match and have chunks in its range, in order of labels; without chunks where `request` skips
+/// them, and then no more than its limit. The inner error says that they are more than its bounds let through.
 ///
 /// # Errors
 /// [`TsdbError::Corrupt`] when the index is not sound.
 pub fn select(
     part: &Part,
     index: &IndexReader,
-    max_series: usize,
-    skip_chunks: bool,
-) -> Result<Vec<Selected>, TsdbError> {
+    request: &SeriesRequest,
+) -> Result<Result<Vec<Selected>, StoreError>, TsdbError> {
+    // With chunks none may be left out: another block may have more of the series.
+    let limit = if request.skip_chunks { request.limit } else { 0 };
+    let mut bytes = 0;
     let (mut entry, mut known, mut buffer) = (SeriesEntry::default(), KnownSymbols::default(), Vec::new());
     let mut out: Vec<Selected> = Vec::new();
     for reference in index.select(&part.matchers)? {
@@ -57,9 +60,13 @@ pub fn select(
             continue;
         }
         let labels = part.block.external.merge_with(entry.labels(), &mut buffer);
-        let chunks = if skip_chunks { Vec::new() } else { vec![places] };
+        bytes += labels.as_bytes().len();
+        let chunks = if request.skip_chunks { Vec::new() } else { vec![places] };
         out.push(Selected { labels, chunks });
-        if max_series > 0 && out.len() > max_series {
+        if let Err(refused) = request.bounds.admit(out.len(), bytes, limit) {
+            return Ok(Err(refused));
+        }
+        if out.len() == limit {
             break;
         }
     }
@@ -67,7 +74,7 @@ pub fn select(
     if !out.is_sorted_by(|a, b| a.labels <= b.labels) {
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
     }
-    Ok(out)
+    Ok(Ok(out))
 }
 
 /// Sorted lists as one, each label set once.

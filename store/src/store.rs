@@ -15,10 +15,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cairn_bucket::marks::{self, MarkKind};
 use cairn_bucket::{Bucket, BucketView, Fetcher};
-use cairn_model::Labels;
 use cairn_model::storage::{
     LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
 };
+use cairn_model::{Labels, NameSet};
 use cairn_runtime::{Runtime, Shutdown};
 use cairn_tsdb::index::IndexReader;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -282,7 +282,7 @@ impl Inner {
     async fn ask<T: Send + 'static>(
         &self,
         parts: Vec<Part>,
-        question: impl Fn(&Part, &IndexReader) -> Result<T, cairn_tsdb::TsdbError> + Send + Sync + 'static,
+        mut question: impl FnMut(&Part, &IndexReader) -> Result<T, cairn_tsdb::TsdbError> + Send + 'static,
     ) -> Result<(Vec<(Part, T)>, Vec<Failure>), StoreError> {
         if parts.is_empty() {
             return Ok((Vec::new(), Vec::new()));
@@ -314,14 +314,23 @@ impl Inner {
         }
         Ok((good, failures))
     }
-}
 
-/// A label request has no place for an error at its end, so damage becomes a warning.
-fn names(values: BTreeSet<String>, failures: Vec<Failure>, limit: usize) -> Names {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    Names {
-        values: values.into_iter().take(limit).collect(),
-        warnings: failures.into_iter().map(|f| as_store_error(f).to_string()).collect(),
+    /// What `add` finds in the index of each block of a request. A label request has no place for an error at its end,
+    /// so damage becomes a warning.
+    async fn names(
+        &self,
+        request: &LabelsRequest,
+        add: impl Fn(&Part, &IndexReader, &mut NameSet) -> Result<(), cairn_tsdb::TsdbError> + Send + 'static,
+    ) -> Result<Names, StoreError> {
+        let found = Arc::new(Mutex::new(NameSet::new(request.limit, request.bounds.clone())));
+        let into = found.clone();
+        let parts = self.parts(request, i64::MAX);
+        let (_, failures) = self.ask(parts, move |part, index| add(part, index, &mut into.lock())).await?;
+        let found = std::mem::take(&mut *found.lock());
+        Ok(Names {
+            values: found.finish()?,
+            warnings: failures.into_iter().map(|f| as_store_error(f).to_string()).collect(),
+        })
     }
 }
 
@@ -346,8 +355,9 @@ impl StoreApi for BucketStore {
         vec!["the bucket has not been listed yet, what it alone holds is missing".to_owned()]
     }
 
-    async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+    async fn series(&self, mut request: SeriesRequest) -> Result<SeriesStream, StoreError> {
         let inner = &self.inner;
+        request.bounds.tighten_series(inner.config.max_series as u64);
         inner.metrics.requests.with_label_values(&["series"]).inc();
         let concerns = LabelsRequest {
             tenants: request.tenants.clone(),
@@ -355,26 +365,30 @@ impl StoreApi for BucketStore {
             max_ms: request.max_ms,
             matchers: request.matchers.clone(),
             limit: request.limit,
+            bounds: request.bounds.clone(),
         };
         let parts = inner.parts(&concerns, useful(request.max_resolution_ms, request.hints.range_ms));
         inner.metrics.blocks_queried.observe(parts.len() as f64);
         if parts.is_empty() {
             return Ok(stream::empty().boxed());
         }
-        let max_series = inner.config.max_series;
-        let skip_chunks = request.skip_chunks;
-        let (selected, failures) =
-            inner.ask(parts, move |part, index| select(part, index, max_series, skip_chunks)).await?;
-        let too_many = || StoreError::LimitExceeded {
-            what: "series touched by one request".into(),
-            limit: max_series as u64,
+        let (limit, bounds, skip_chunks) = (request.limit, request.bounds.clone(), request.skip_chunks);
+        let mut is_refused = false;
+        let question = move |part: &Part, index: &IndexReader| {
+            // What one block alone has too much of need not be looked for in the others.
+            let found = if is_refused { Ok(Vec::new()) } else { select(part, index, &request)? };
+            is_refused |= found.is_err();
+            Ok(found)
         };
-        let mut merged: Vec<Selected> = merge(selected.into_iter().map(|(_, list)| list).collect());
-        if max_series > 0 && merged.len() > max_series {
-            return Err(too_many());
+        let (selected, failures) = inner.ask(parts, question).await?;
+        let selected = selected.into_iter().map(|(_, list)| list).collect::<Result<Vec<_>, _>>()?;
+        let mut merged: Vec<Selected> = merge(selected);
+        if skip_chunks && limit > 0 {
+            merged.truncate(limit);
         }
-        if request.limit > 0 {
-            merged.truncate(request.limit);
+        bounds.admit(merged.len(), 0, if skip_chunks { limit } else { 0 })?;
+        if limit > 0 {
+            merged.truncate(limit);
         }
         inner.metrics.series.inc_by(merged.len() as u64);
         let end = stream::iter(failures.into_iter().map(|f| Err(as_store_error(f))));
@@ -387,30 +401,31 @@ impl StoreApi for BucketStore {
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
         self.inner.metrics.requests.with_label_values(&["label_names"]).inc();
-        let parts = self.inner.parts(&request, i64::MAX);
-        let (answers, failures) = self.inner.ask(parts, |p, index| index.label_names(&p.matchers)).await?;
-        let mut all = BTreeSet::new();
-        for (part, of_block) in answers.into_iter().filter(|(_, n)| !n.is_empty()) {
-            all.extend(part.block.external.labels().iter().map(|(n, _)| n.to_owned()));
-            all.extend(of_block);
-        }
-        Ok(names(all, failures, request.limit))
+        self.inner
+            .names(&request, |part, index, found| {
+                if index.label_names(&part.matchers, found)? {
+                    let _ = part.block.external.labels().iter().try_for_each(|(n, _)| found.add(n));
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
         self.inner.metrics.requests.with_label_values(&["label_values"]).inc();
-        let parts = self.inner.parts(&request, i64::MAX);
-        let wanted = name.to_owned();
-        let question = move |p: &Part, index: &IndexReader| match p.block.external.labels().get(&wanted) {
-            // An external label has its one value wherever the block has a matching series.
-            Some(value) if p.matchers.is_empty() || !index.select(&p.matchers)?.is_empty() => {
-                Ok(vec![value.to_owned()])
-            }
-            Some(_) => Ok(Vec::new()),
-            None => index.label_values(&wanted, &p.matchers),
-        };
-        let (answers, failures) = self.inner.ask(parts, question).await?;
-        Ok(names(answers.into_iter().flat_map(|(_, v)| v).collect(), failures, request.limit))
+        let name = name.to_owned();
+        self.inner
+            .names(&request, move |part, index, found| {
+                let Some(value) = part.block.external.labels().get(&name) else {
+                    return index.label_values(&name, &part.matchers, found);
+                };
+                // An external label has its one value wherever the block has a matching series.
+                if part.matchers.is_empty() || !index.select(&part.matchers)?.is_empty() {
+                    let _ = found.add(value);
+                }
+                Ok(())
+            })
+            .await
     }
 }
 

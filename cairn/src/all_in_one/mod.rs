@@ -97,8 +97,7 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
     };
     let ruler = rules::start(&runtime, &flags, &settings, around, addresses.http.to_string()).await?;
 
-    let features = engine.options().features;
-    let api = QueryApi::new(engine, fanout.clone(), runtime.clone(), roles::api_options(&flags));
+    let api = QueryApi::new(engine.clone(), fanout.clone(), runtime.clone(), roles::api_options(&flags));
     let reload = Reload { ruler: ruler.clone(), limits: limits.clone() };
     reload.clone().start(&runtime)?;
     let state = facts::State { reload: reload.clone(), db: db.clone(), tasks: runtime.tasks.clone() };
@@ -107,7 +106,7 @@ pub async fn serve(flags: ServeFlags, described: Described) -> Result<()> {
         fanout,
         to_wire: Arc::new(to_wire),
         rules: Some(Arc::new(ruler.clone())),
-        features,
+        engine,
     };
     let routes =
         Router::new().merge(receiver.routes()).merge(api.router()).merge(crate::limits::routes(limits));

@@ -101,11 +101,6 @@ pub fn api_request(data: &[u8]) {
     let Ok(request) = request else { return };
     run(async {
         let runtime = machine();
-        let options = EngineOptions {
-            max_samples: 20_000,
-            max_steps: 2_000,
-            ..EngineOptions::new(Arc::new(ColumnsOnly), runtime.cpu.clone(), runtime.clock.clone())
-        };
         let api = ApiOptions {
             version: "fuzz".into(),
             max_concurrent: 1,
@@ -113,10 +108,19 @@ pub fn api_request(data: &[u8]) {
             replica_labels: vec!["replica".into()],
             auto_downsampling: true,
         };
-        let routes = QueryApi::new(Engine::new(options), nothing(), runtime, api).router();
+        let routes = QueryApi::new(engine(&runtime), nothing(), runtime, api).router();
         let (status, text) = ask(&routes, request).await;
         assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{}", String::from_utf8_lossy(&text));
     });
+}
+
+/// An engine whose queries are small.
+fn engine(runtime: &Runtime) -> Engine {
+    Engine::new(EngineOptions {
+        max_samples: 20_000,
+        max_steps: 2_000,
+        ..EngineOptions::new(Arc::new(ColumnsOnly), runtime.cpu.clone(), runtime.clock.clone())
+    })
 }
 
 /// A message to one of Thanos' services behind a byte that chooses the call.
@@ -146,7 +150,7 @@ pub fn grpc_request(data: &[u8]) {
             fanout: nothing(),
             to_wire: Arc::new(|_| Err("there are no chunks".into())),
             rules: None,
-            features: Default::default(),
+            engine: engine(&machine()),
         });
         let (status, _) = ask(&routes, request).await;
         assert_eq!(status, StatusCode::OK, "gRPC's failures are in its trailers");

@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::batch::{Appended, WriteBatch};
-use crate::chunk::AggrChunk;
+use crate::chunk::{AggrChunk, ChunkData};
 use crate::exemplar::Exemplar;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::metadata::Metadata;
+use crate::read_bounds::ReadBounds;
 use crate::sample::TimestampMs;
 use crate::tenant::TenantScope;
 
@@ -67,6 +68,8 @@ pub struct SeriesRequest {
     pub labels: WantedLabels,
     /// What the samples are for.
     pub hints: SelectHints,
+    /// What may be read.
+    pub bounds: ReadBounds,
 }
 
 /// Which labels of a series its reader looks at.
@@ -123,6 +126,7 @@ impl SeriesRequest {
             max_resolution_ms: 0,
             labels: WantedLabels::All,
             hints: SelectHints::default(),
+            bounds: ReadBounds::default(),
         }
     }
 }
@@ -152,6 +156,25 @@ pub struct Series {
     pub labels: Labels,
     /// Its data.
     pub chunks: Vec<AggrChunk>,
+}
+
+impl Series {
+    /// What it occupies: its labels, and encoded bytes, or 16 for each sample in columns.
+    pub fn bytes(&self) -> usize {
+        let data = |d: &ChunkData| match d {
+            ChunkData::Encoded(_, bytes) => bytes.len(),
+            ChunkData::Columns(c) => c.t_ms.len() * 16,
+        };
+        let chunk = |c: &AggrChunk| match c {
+            AggrChunk::Raw(c) => data(&c.data),
+            AggrChunk::Downsampled(a) => [&a.count, &a.sum, &a.min, &a.max, &a.counter]
+                .into_iter()
+                .flatten()
+                .map(|c| data(&c.data))
+                .sum(),
+        };
+        self.labels.as_bytes().len() + self.chunks.iter().map(chunk).sum::<usize>()
+    }
 }
 
 /// A stream of batches of series, in increasing order of labels; the same labels may come in several
@@ -189,8 +212,10 @@ pub enum StoreError {
     #[error("{store} is unavailable: {reason}")]
     Unavailable { store: String, reason: String },
     /// A budget of the query is used up.
-    #[error("{what} limit of {limit} exceeded: narrow the query's matchers or time range")]
-    LimitExceeded { what: String, limit: u64 },
+    #[error(
+        "at least {needed} {what} are needed, the limit is {limit}: narrow the query's matchers or time range"
+    )]
+    LimitExceeded { what: String, needed: u64, limit: u64 },
     #[error("query was canceled")]
     Canceled,
     #[error("not supported: {0}")]
@@ -210,6 +235,22 @@ pub struct LabelsRequest {
     pub matchers: Vec<Matcher>,
     /// At most this many, 0 = no limit.
     pub limit: usize,
+    /// What may be read; series do not count, as none are answered.
+    pub bounds: ReadBounds,
+}
+
+impl LabelsRequest {
+    /// Of all tenants.
+    pub fn new(min_ms: TimestampMs, max_ms: TimestampMs, matchers: Vec<Matcher>) -> Self {
+        LabelsRequest {
+            tenants: TenantScope::All,
+            min_ms,
+            max_ms,
+            matchers,
+            limit: 0,
+            bounds: ReadBounds::default(),
+        }
+    }
 }
 
 /// How a warning begins that tells of a [gap](StoreApi::gaps): what is missing may well be answered by another store,

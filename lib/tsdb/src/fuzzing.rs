@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use cairn_model::{Encoding, Matcher};
+use cairn_model::{Encoding, Matcher, NameSet};
 
 use crate::block::{aggr, segment};
 use crate::chunkenc::{ChunkDecoder, decode_floats};
@@ -94,10 +94,10 @@ pub fn fuzz_index(data: &[u8]) {
         for value in index.postings_table().values(name) {
             let _ = index.postings_at(value.offset);
         }
-        let _ = index.label_values(name, &[]);
+        let _ = index.label_values(name, &[], &mut NameSet::default());
     }
     let job = [Matcher::equal("job", "a")];
-    let _ = (index.select(&job), index.label_names(&job));
+    let _ = (index.select(&job), index.label_names(&job, &mut NameSet::default()));
 }
 
 /// Tombstones.

@@ -1,29 +1,27 @@
-//! What series there are: `/labels`, `/label/<name>/values`, `/series`.
+//! What series there are: `/labels`, `/label/<name>/values`, `/series`. They are bounded as queries are, see
+//! [`crate::reading`].
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use cairn_model::labels::Labels;
 use cairn_model::matcher::Matcher;
-use cairn_model::storage::{LabelsRequest, Names, Queryable, SeriesRequest};
+use cairn_model::storage::{LabelsRequest, Queryable, SelectedSeries, SeriesRequest, StoreError};
 use cairn_model::tenant::TenantScope;
+use cairn_model::{NameSet, ReadBounds};
+use cairn_promql::engine::QueryError;
 
-use super::Api;
 use super::answer::{Answer, TRUNCATED};
 use super::encode::{labels_size, write_long_list};
-use super::error::Failure;
+use super::error::{self, Failure};
 use super::params::{Params, invalid};
+use super::{Api, QueryApi};
 use crate::json::{write_labels, write_strings};
+use crate::reading::Reading;
 
 /// `/api/v1/labels`
 pub async fn labels(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
     let p = Params::read(request).await?;
-    let (limit, requests) = label_requests(&p)?;
-    let view = api.view(&p)?;
-    let mut found = Names::default();
-    for request in requests {
-        absorb(&mut found, view.label_names(request).await?);
-    }
-    Ok(names_answer(found, limit))
+    names(&api, &p, None).await
 }
 
 /// `/api/v1/label/<name>/values`
@@ -38,13 +36,57 @@ pub async fn label_values(
     if name.is_empty() {
         return Err(Failure::bad_data("invalid label name: \"\""));
     }
-    let (limit, requests) = label_requests(&p)?;
-    let view = api.view(&p)?;
-    let mut found = Names::default();
-    for request in requests {
-        absorb(&mut found, view.label_values(&name, request).await?);
+    names(&api, &p, Some(&name)).await
+}
+
+/// The names of labels, or the values of one, that any of the selectors finds.
+async fn names(api: &QueryApi, p: &Params, name: Option<&str>) -> Result<Answer, Failure> {
+    let (range, limit) = (p.range()?, p.limit()?);
+    let mut lists = selectors(p).map_err(Failure::bad_data)?;
+    if lists.is_empty() {
+        lists.push(Selector { text: "{}".to_owned(), matchers: Vec::new() });
     }
-    Ok(names_answer(found, limit))
+    let view = api.view(p)?;
+    let tenants = scope(p);
+    let reading = Reading::begin(&api.engine, &tenants);
+    let work = async {
+        let mut found = NameSet::new(one_more(limit), reading.bounds().clone());
+        let mut warnings = Vec::new();
+        for Selector { text, matchers } in lists {
+            let request = LabelsRequest {
+                tenants: tenants.clone(),
+                limit: one_more(limit),
+                bounds: reading.bounds().clone(),
+                ..LabelsRequest::new(range.0, range.1, matchers)
+            };
+            let culprit = culprit(name, &text);
+            let more = match name {
+                None => view.label_names(request).await,
+                Some(name) => view.label_values(name, request).await,
+            };
+            let more = more.map_err(error::reading(&culprit))?;
+            warnings.extend(more.warnings);
+            let _ = more.values.iter().try_for_each(|value| found.add(value));
+        }
+        let all = if name.is_none() { "label names" } else { "label values" };
+        Ok((found.finish().map_err(error::reading(all))?, warnings))
+    };
+    let (mut values, mut warnings) = reading.in_time(late("reading labels"), work).await?;
+    if limit > 0 && values.len() > limit {
+        values.truncate(limit);
+        warnings.push(TRUNCATED.to_owned());
+    }
+    let mut data = Vec::new();
+    write_strings(&mut data, &values);
+    Ok(Answer { data, warnings, infos: vec![] })
+}
+
+/// What a message calls the names, or the values of a name, that a selector finds.
+fn culprit(name: Option<&str>, selector: &str) -> String {
+    match name {
+        None => format!("label names of {selector}"),
+        Some(name) => format!("values of label {name} of {selector}"),
+    }
 }
 
 /// `/api/v1/series`
@@ -54,44 +96,91 @@ pub async fn series(State(api): State<Api>, request: Request) -> Result<Answer, 
     if selectors.is_empty() {
         return Err(Failure::bad_data("no match[] parameter provided"));
     }
-    let ((min_ms, max_ms), limit) = (p.range()?, p.limit()?);
+    let (range, limit) = (p.range()?, p.limit()?);
     let view = api.view(&p)?;
-    let mut found: Vec<Labels> = Vec::new();
-    let mut warnings = Vec::new();
-    let several = selectors.len() > 1;
-    for matchers in selectors {
-        let mut request = SeriesRequest::new(min_ms, max_ms, matchers);
-        request.skip_chunks = true;
-        request.tenants = scope(&p);
-        // One more than asked for tells that there are more.
-        request.limit = if limit == 0 { 0 } else { limit + 1 };
-        let selected = view.select(request).await?;
-        found.extend(selected.series.into_iter().map(|s| s.labels));
-        warnings.extend(selected.warnings);
-    }
-    if several {
-        found.sort();
-        found.dedup();
-    }
-    if limit > 0 && found.len() > limit {
-        found.truncate(limit);
+    let tenants = scope(&p);
+    let reading = Reading::begin(&api.engine, &tenants);
+    let work = async {
+        let mut found = Found::default();
+        for selector in selectors {
+            let request = SeriesRequest {
+                skip_chunks: true,
+                tenants: tenants.clone(),
+                limit: one_more(limit),
+                bounds: reading.bounds().clone(),
+                ..SeriesRequest::new(range.0, range.1, selector.matchers)
+            };
+            let (asked, bounds) = (request.limit, reading.bounds());
+            let selected = view.select(request).await.map_err(error::reading(&selector.text))?;
+            found.absorb(selected, asked, bounds).map_err(error::reading("all selectors together"))?;
+        }
+        Ok(found)
+    };
+    let Found { mut series, mut warnings } = reading.in_time(late("reading series"), work).await?;
+    if limit > 0 && series.len() > limit {
+        series.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
     let (mut data, cpu) = (Vec::new(), &api.runtime.cpu);
-    write_long_list(&mut data, &found, cpu, labels_size, |out, l| write_labels(out, l.as_ref()));
-    cpu.drop_behind(found);
+    write_long_list(&mut data, &series, cpu, labels_size, |out, l| write_labels(out, l.as_ref()));
+    cpu.drop_behind(series);
     Ok(Answer { data, warnings, infos: vec![] })
 }
 
+/// What the selectors of a request have found so far.
+#[derive(Default)]
+struct Found {
+    series: Vec<Labels>,
+    warnings: Vec<String>,
+}
+
+impl Found {
+    /// Adds what one more selector has found. Of all of them the first `limit` are of use, 0 = all.
+    fn absorb(
+        &mut self,
+        selected: SelectedSeries,
+        limit: usize,
+        bounds: &ReadBounds,
+    ) -> Result<(), StoreError> {
+        let is_first = self.series.is_empty();
+        self.series.extend(selected.series.into_iter().map(|s| s.labels));
+        self.warnings.extend(selected.warnings);
+        if !is_first {
+            self.series.sort();
+            self.series.dedup();
+        }
+        if limit > 0 {
+            self.series.truncate(limit);
+        }
+        bounds.admit(self.series.len(), self.series.iter().map(|l| l.as_bytes().len()).sum(), limit)
+    }
+}
+
+/// One more than asked for tells that there are more; 0 is no limit.
+fn one_more(limit: usize) -> usize {
+    if limit == 0 { 0 } else { limit.saturating_add(1) }
+}
+
+/// What a call is answered that runs out of time.
+fn late(what: &'static str) -> Failure {
+    QueryError::Timeout(what).into()
+}
+
+/// A `match[]` parameter.
+struct Selector {
+    text: String,
+    matchers: Vec<Matcher>,
+}
+
 /// The `match[]` parameters; the error is the reason alone, as the endpoints word it differently.
-fn selectors(p: &Params) -> Result<Vec<Vec<Matcher>>, String> {
+fn selectors(p: &Params) -> Result<Vec<Selector>, String> {
     p.all("match[]")
         .map(|text| {
             let matchers = cairn_promql::parser::parse_selector(text).map_err(|e| e.to_string())?;
             if matchers.iter().all(Matcher::matches_empty) {
                 return Err("match[] must contain at least one non-empty matcher".to_owned());
             }
-            Ok(matchers)
+            Ok(Selector { text: text.to_owned(), matchers })
         })
         .collect()
 }
@@ -99,37 +188,6 @@ fn selectors(p: &Params) -> Result<Vec<Vec<Matcher>>, String> {
 /// Tenants that the caller may read.
 pub fn scope(p: &Params) -> TenantScope {
     p.tenants.clone().unwrap_or(TenantScope::All)
-}
-
-/// One request a selector; one without matchers when there is none. Each asks for one name more than the limit,
-/// which tells that there are more.
-fn label_requests(p: &Params) -> Result<(usize, Vec<LabelsRequest>), Failure> {
-    let ((min_ms, max_ms), limit) = (p.range()?, p.limit()?);
-    let mut lists = selectors(p).map_err(Failure::bad_data)?;
-    if lists.is_empty() {
-        lists.push(Vec::new());
-    }
-    let tenants = scope(p);
-    let ask = if limit == 0 { 0 } else { limit + 1 };
-    let request = |matchers| LabelsRequest { tenants: tenants.clone(), min_ms, max_ms, matchers, limit: ask };
-    Ok((limit, lists.into_iter().map(request).collect()))
-}
-
-fn absorb(found: &mut Names, more: Names) {
-    found.values.extend(more.values);
-    found.warnings.extend(more.warnings);
-    found.values.sort_unstable();
-    found.values.dedup();
-}
-
-fn names_answer(mut found: Names, limit: usize) -> Answer {
-    if limit > 0 && found.values.len() > limit {
-        found.values.truncate(limit);
-        found.warnings.push(TRUNCATED.to_owned());
-    }
-    let mut data = Vec::new();
-    write_strings(&mut data, &found.values);
-    Answer { data, warnings: found.warnings, infos: vec![] }
 }
 
 /// `U__` names: Prometheus' escaping of UTF-8 label names in paths; `_xx_` is a code point, `__` an underscore.

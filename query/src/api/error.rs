@@ -16,6 +16,16 @@ impl Failure {
     }
 }
 
+/// A store's failure to read `culprit`, which is named where there was too much of it.
+pub fn reading(culprit: &str) -> impl Fn(StoreError) -> Failure {
+    move |e| match e {
+        StoreError::LimitExceeded { what, needed, limit } => Failure(ApiError::Unprocessable(format!(
+            "request needs at least {needed} {what} for {culprit}, the limit is {limit}: narrow the selector or the time range, or ask for fewer by `limit`"
+        ))),
+        e => e.into(),
+    }
+}
+
 impl From<ApiError> for Failure {
     fn from(e: ApiError) -> Self {
         Failure(e)

@@ -171,18 +171,37 @@ fn stores_are_chosen_by_their_labels_and_names() {
 #[tokio::test]
 async fn too_many_series_is_an_error_with_the_limit() {
     let e = fanout(PartialResponse::Warn, 2).select(SeriesRequest::new(0, 10, vec![])).await.unwrap_err();
-    assert_eq!(e.to_string(), "series limit of 2 exceeded: narrow the query's matchers or time range");
+    assert_eq!(
+        e.to_string(),
+        "at least 3 series are needed, the limit is 2: narrow the query's matchers or time range"
+    );
 }
 
 #[tokio::test]
 async fn names_are_united_sorted_and_cut() {
-    let request = LabelsRequest {
-        tenants: cairn_model::tenant::TenantScope::All,
-        min_ms: 0,
-        max_ms: 10,
-        matchers: vec![],
-        limit: 2,
-    };
+    let request = LabelsRequest { limit: 2, ..LabelsRequest::new(0, 10, vec![]) };
     let got = fanout(PartialResponse::Warn, 0).label_names(request).await.unwrap();
     assert_eq!(got.values, ["b", "down"]);
+}
+
+#[tokio::test]
+async fn what_stores_give_together_is_held_against_the_bounds_of_the_request() {
+    // Two stores with two series each, one of which they share.
+    let fanout = fanout(PartialResponse::Warn, 0);
+    let select = async |max_series, max_bytes, limit| {
+        let bounds = ReadBounds { max_series, max_bytes, ..ReadBounds::default() };
+        let request = SeriesRequest { bounds, limit, ..SeriesRequest::new(0, 10, vec![]) };
+        fanout.select(request).await.map(|s| s.series.len()).map_err(|e| e.to_string())
+    };
+    let each = labels("a").as_bytes().len() as u64;
+    assert_eq!(select(3, 3 * each, 0).await, Ok(3));
+    assert_eq!(select(2, 0, 2).await, Ok(2));
+    assert_eq!(select(1, 0, 2).await, Ok(2), "one more than allowed may be asked for");
+    assert!(select(2, 0, 0).await.unwrap_err().contains("at least 3 series"));
+    assert!(select(0, 3 * each - 1, 0).await.unwrap_err().contains("bytes"));
+
+    let bounds = ReadBounds { max_bytes: 4, ..ReadBounds::default() };
+    let request = LabelsRequest { bounds, ..LabelsRequest::new(0, 10, vec![]) };
+    let e = fanout.label_names(request).await.unwrap_err();
+    assert!(matches!(e, StoreError::LimitExceeded { limit: 4, .. }), "{e}");
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use cairn_model::chunk::{Chunk, Encoding};
 use cairn_model::rules::RulesSource;
-use cairn_promql::parser::Features;
+use cairn_promql::Engine;
 use cairn_proto::thanos::DESCRIPTORS;
 use cairn_proto::thanos::exemplars_server::ExemplarsServer;
 use cairn_proto::thanos::info::info_server::InfoServer;
@@ -58,13 +58,14 @@ pub struct Sources {
     pub to_wire: Arc<ToWire>,
     /// Rules; without a source the Rules API is not served.
     pub rules: Option<Arc<dyn RulesSource>>,
-    /// What expressions may use.
-    pub features: Features,
+    /// Knows what expressions may use, and what the tenants that are read may use up.
+    pub engine: Engine,
 }
 
 /// The services as routes for an HTTP/2 listener.
 pub fn router(sources: Sources) -> Router {
-    let Sources { fanout, to_wire, rules, features } = sources;
+    let Sources { fanout, to_wire, rules, engine } = sources;
+    let features = engine.options().features;
     let (reporter, health) = tonic_health::server::health_reporter();
     drop(reporter); // the overall status is serving for as long as there is a listener
     let reflection = tonic_reflection::server::Builder::configure()
@@ -75,7 +76,7 @@ pub fn router(sources: Sources) -> Router {
     // Thanos allows messages of 2 GiB; requests are small, answers are streamed in batches.
     let info = info::InfoApi::new(fanout.clone(), rules.is_some());
     let mut routes = tonic::service::Routes::new(InfoServer::new(info))
-        .add_service(StoreServer::new(store::StoreGrpc::new(fanout.clone(), to_wire)))
+        .add_service(StoreServer::new(store::StoreGrpc::new(fanout.clone(), to_wire, engine)))
         .add_service(ExemplarsServer::new(exemplars::ExemplarsApi::new(fanout.clone(), features)))
         .add_service(MetadataServer::new(metadata::MetadataApi::new(fanout.clone())))
         .add_service(StatusServer::new(status::StatusApi::new(fanout)))

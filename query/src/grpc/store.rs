@@ -1,9 +1,10 @@
-//! `thanos.Store`: series, label names, label values.
+//! `thanos.Store`: series, label names, label values, each within what a query of its tenants may use up.
 
 use std::sync::Arc;
 
 use cairn_model::labels::Labels;
 use cairn_model::storage::{LabelsRequest, Queryable, Series, SeriesRequest};
+use cairn_promql::Engine;
 use cairn_proto::thanos as wire;
 use cairn_proto::thanos::series_response::Result as Frame;
 use cairn_proto::thanos::store_server::Store;
@@ -14,6 +15,7 @@ use super::convert::{
 };
 use super::{Frames, ToWire};
 use crate::fanout::{Fanout, PartialResponse};
+use crate::reading::Reading;
 
 /// Most series in one message, whatever the caller asks for.
 const MAX_BATCH: usize = 4_096;
@@ -22,12 +24,13 @@ const MAX_BATCH: usize = 4_096;
 pub struct StoreGrpc {
     fanout: Fanout,
     to_wire: Arc<ToWire>,
+    engine: Engine,
 }
 
 impl StoreGrpc {
-    /// Over `fanout`.
-    pub fn new(fanout: Fanout, to_wire: Arc<ToWire>) -> Self {
-        StoreGrpc { fanout, to_wire }
+    /// Over `fanout`, with the bounds that queries of `engine` have.
+    pub fn new(fanout: Fanout, to_wire: Arc<ToWire>, engine: Engine) -> Self {
+        StoreGrpc { fanout, to_wire, engine }
     }
 
     /// `disabled` is the older field, which wins.
@@ -51,7 +54,9 @@ impl Store for StoreGrpc {
         if select.matchers.is_empty() {
             return Err(Status::invalid_argument("no matchers specified (excluding external labels)"));
         }
+        let reading = Reading::begin(&self.engine, &tenants);
         select.tenants = tenants;
+        select.bounds = reading.bounds().clone();
         select.skip_chunks = r.skip_chunks;
         select.max_resolution_ms = r.max_resolution_window;
         select.hints = hints(r.query_hints.as_ref());
@@ -60,7 +65,7 @@ impl Store for StoreGrpc {
         let counts_as_stored = r.shard_info.is_none() && r.without_replica_labels.is_empty();
         select.limit = if counts_as_stored { limit } else { 0 };
         let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
-        let selected = fanout.select(select).await.map_err(status)?;
+        let selected = reading.in_time(late(), async { fanout.select(select).await.map_err(status) }).await?;
 
         let mut series = without_labels(selected.series, &r.without_replica_labels);
         if let Some(shard) = r.shard_info.as_ref().map(shard) {
@@ -86,15 +91,15 @@ impl Store for StoreGrpc {
     ) -> Result<Response<wire::LabelNamesResponse>, Status> {
         let tenants = scope(request.metadata())?;
         let r = request.into_inner();
+        let reading = Reading::begin(&self.engine, &tenants);
         let asked = LabelsRequest {
             tenants,
-            min_ms: r.start,
-            max_ms: r.end,
-            matchers: matchers(&r.matchers)?,
-            limit: 0,
+            bounds: reading.bounds().clone(),
+            ..LabelsRequest::new(r.start, r.end, matchers(&r.matchers)?)
         };
         let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
-        let mut found = fanout.label_names(asked).await.map_err(status)?;
+        let names = async { fanout.label_names(asked).await.map_err(status) };
+        let mut found = reading.in_time(late(), names).await?;
         found.values.retain(|n| !r.without_replica_labels.contains(n));
         truncate(&mut found.values, r.limit);
         Ok(Response::new(wire::LabelNamesResponse {
@@ -116,15 +121,16 @@ impl Store for StoreGrpc {
         if r.without_replica_labels.contains(&r.label) {
             return Ok(Response::new(wire::LabelValuesResponse::default()));
         }
+        let reading = Reading::begin(&self.engine, &tenants);
         let asked = LabelsRequest {
             tenants,
-            min_ms: r.start,
-            max_ms: r.end,
-            matchers: matchers(&r.matchers)?,
             limit: usize::try_from(r.limit).unwrap_or(0),
+            bounds: reading.bounds().clone(),
+            ..LabelsRequest::new(r.start, r.end, matchers(&r.matchers)?)
         };
         let fanout = self.fanout_for(r.partial_response_disabled, r.partial_response_strategy());
-        let mut found = fanout.label_values(&r.label, asked).await.map_err(status)?;
+        let values = async { fanout.label_values(&r.label, asked).await.map_err(status) };
+        let mut found = reading.in_time(late(), values).await?;
         truncate(&mut found.values, r.limit);
         Ok(Response::new(wire::LabelValuesResponse {
             values: found.values,
@@ -132,6 +138,13 @@ impl Store for StoreGrpc {
             hints: None,
         }))
     }
+}
+
+/// What a call is answered that runs out of time.
+fn late() -> Status {
+    Status::deadline_exceeded(
+        "reading took longer than a query of these tenants may (--query.timeout, or `timeout` of the limits file)",
+    )
 }
 
 fn frame(result: Frame) -> wire::SeriesResponse {

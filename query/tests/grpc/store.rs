@@ -1,6 +1,7 @@
 //! `thanos.Store`: order, frames, batches, limits, shards, replicas, aggregates, tenants, failures.
 
 use axum::Router;
+use cairn_promql::engine::QueryBounds;
 use cairn_proto::thanos as wire;
 use cairn_proto::thanos::series_response::Result as Frame;
 use cairn_proto::thanos::store_client::StoreClient;
@@ -236,4 +237,25 @@ async fn label_names_and_values_are_sorted_matched_and_limited() {
     assert_eq!(store().label_values(cut).await.unwrap().into_inner().values, ["i0", "i1"]);
     let of_b = wire::LabelValuesRequest { matchers: vec![named("down")], ..values };
     assert!(store().label_values(of_b).await.unwrap().into_inner().values.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_tenant_may_read_bounds_series_and_names() {
+    let refused = async |bounds: QueryBounds, tenant: &str| {
+        let routes = World { bounds, ..World::default() }.routes();
+        let mut request = Request::new(select("up"));
+        request.metadata_mut().insert("thanos-tenant", tenant.parse().unwrap());
+        let series = StoreClient::new(routes.clone()).series(request).await.map(drop);
+        let mut request = Request::new(wire::LabelNamesRequest { end: 1000, ..Default::default() });
+        request.metadata_mut().insert("thanos-tenant", tenant.parse().unwrap());
+        let names = StoreClient::new(routes).label_names(request).await.map(drop);
+        (series.map_err(|s| s.code()), names.map_err(|s| s.code()))
+    };
+    let few_series = QueryBounds { max_series: 19, ..QueryBounds::default() };
+    assert_eq!(refused(few_series, "a").await, (Err(Code::ResourceExhausted), Ok(())));
+    assert_eq!(refused(few_series, "b").await, (Ok(()), Ok(())));
+    assert_eq!(refused(QueryBounds { max_series: 20, ..few_series }, "a").await, (Ok(()), Ok(())));
+    let few_bytes = QueryBounds { max_bytes: 10, ..QueryBounds::default() };
+    let exhausted = Err(Code::ResourceExhausted);
+    assert_eq!(refused(few_bytes, "a").await, (exhausted, exhausted));
 }

@@ -16,9 +16,11 @@ use cairn_model::storage::{
     LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
 };
 use cairn_model::tenant::TenantScope;
-use cairn_promql::parser::Features;
+use cairn_promql::engine::{ColumnsOnly, QueryBounds, TenantBounds};
+use cairn_promql::{Engine, EngineOptions};
 use cairn_query::grpc::{Sources, WireChunk, router};
 use cairn_query::{Fanout, PartialResponse};
+use cairn_runtime::{CpuPool, ManualClock};
 use futures::StreamExt;
 use parking_lot::Mutex;
 
@@ -128,6 +130,8 @@ pub struct World {
     pub down: bool,
     /// Source of the Rules API.
     pub rules: Option<Arc<dyn RulesSource>>,
+    /// What tenant `a` may read.
+    pub bounds: QueryBounds,
     /// What the stores were asked for.
     pub asked: Arc<Mutex<Vec<SeriesRequest>>>,
 }
@@ -164,8 +168,24 @@ impl World {
             fanout: Fanout::new(stores, PartialResponse::Warn, 0),
             to_wire: Arc::new(to_wire),
             rules: self.rules,
-            features: Features::default(),
+            engine: engine(self.bounds),
         })
+    }
+}
+
+/// An engine whose queries have `bounds` when they read tenant `a`, on a clock that stands still.
+fn engine(bounds: QueryBounds) -> Engine {
+    let clock = Arc::new(ManualClock::starting_at(0));
+    let mut options = EngineOptions::new(Arc::new(ColumnsOnly), CpuPool::inline(), clock);
+    options.tenant_bounds = Some(Arc::new(OfA(bounds)));
+    Engine::new(options)
+}
+
+struct OfA(QueryBounds);
+
+impl TenantBounds for OfA {
+    fn bounds(&self, tenants: &TenantScope) -> QueryBounds {
+        if tenants.contains("a") && *tenants != TenantScope::All { self.0 } else { QueryBounds::default() }
     }
 }
 

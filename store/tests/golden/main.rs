@@ -11,7 +11,9 @@ use cairn_bucket::{Bucket, BucketSettings};
 use cairn_model::matcher::MatchOp;
 use cairn_model::storage::{LabelsRequest, Series, SeriesRequest, StoreApi, StoreError};
 use cairn_model::tenant::TenantScope;
-use cairn_model::{AggrChunk, Chunk, ChunkData, Encoding, Labels, LabelsBuilder, Matcher, TenantId};
+use cairn_model::{
+    AggrChunk, Chunk, ChunkData, Encoding, Labels, LabelsBuilder, Matcher, ReadBounds, TenantId,
+};
 use cairn_runtime::{RealDisk, Runtime};
 use cairn_store::{BucketStore, StoreConfig, collect};
 use cairn_tests::conformance::conformance;
@@ -191,13 +193,7 @@ async fn labels_are_those_that_thanos_answers() {
         v["data"].as_array().unwrap().iter().map(|x| x.as_str().unwrap().to_owned()).collect()
     };
     let (store, _cache, _) = store_over(done.path(), |_| {}).await;
-    let request = |matchers| LabelsRequest {
-        tenants: TenantScope::All,
-        min_ms: i64::MIN,
-        max_ms: i64::MAX,
-        matchers,
-        limit: 0,
-    };
+    let request = |matchers| LabelsRequest::new(i64::MIN, i64::MAX, matchers);
     let names = store.label_names(request(vec![])).await.unwrap();
     assert_eq!(names.values, texts(&golden["labels"]));
     let values = store.label_values("__name__", request(vec![])).await.unwrap();
@@ -255,10 +251,38 @@ async fn limits_end_a_request_with_their_name() {
     let Some(raw) = unpack(RAW) else { return };
     let (store, _cache, _) = store_over(raw.path(), |c| c.max_series = 10).await;
     let refused = collect(&store, everything()).await.unwrap_err();
-    assert!(matches!(refused, StoreError::LimitExceeded { limit: 10, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::LimitExceeded { needed: 11, limit: 10, .. }), "{refused}");
+    // Of labels alone a limit bounds the answer.
+    let few = SeriesRequest { skip_chunks: true, limit: 11, ..everything() };
+    assert_eq!(collect(&store, few).await.unwrap().len(), 11);
     let (store, _cache, _) = store_over(raw.path(), |c| c.max_chunk_bytes = 100_000).await;
     let refused = collect(&store, everything()).await.unwrap_err();
     assert!(refused.to_string().contains("bytes of chunks"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_request_may_read_bounds_labels_and_names() {
+    let Some(raw) = unpack(RAW) else { return };
+    let (store, _cache, _) = store_over(raw.path(), |_| {}).await;
+    let labels = SeriesRequest { skip_chunks: true, ..everything() };
+    let all = collect(&store, labels.clone()).await.unwrap();
+    let bytes: usize = all.iter().map(Series::bytes).sum();
+    let series = async |max_series, max_bytes| {
+        let bounds = ReadBounds { max_series, max_bytes, ..ReadBounds::default() };
+        collect(&store, SeriesRequest { bounds, ..labels.clone() }).await.map(|s| s.len())
+    };
+    let n = all.len() as u64;
+    assert_eq!(series(n, bytes as u64).await.unwrap(), all.len());
+    assert!(matches!(series(3, 0).await, Err(StoreError::LimitExceeded { needed: 4, limit: 3, .. })));
+    assert!(matches!(series(0, 100).await, Err(StoreError::LimitExceeded { limit: 100, .. })));
+    let names = async |max_bytes, limit| {
+        let bounds = ReadBounds { max_bytes, ..ReadBounds::default() };
+        let request = LabelsRequest { limit, bounds, ..LabelsRequest::new(i64::MIN, i64::MAX, vec![]) };
+        let names = store.label_names(request.clone()).await?.values.len();
+        Ok((names, store.label_values("__name__", request).await?.values.len()))
+    };
+    assert!(matches!(names(5, 0).await, Err(StoreError::LimitExceeded { limit: 5, .. })));
+    assert_eq!(names(1_000, 1).await.unwrap(), (1, 1));
 }
 
 #[tokio::test]

@@ -64,6 +64,12 @@ fn a_limits_file_is_followed_and_a_broken_one_changes_nothing() -> Result<()> {
     becomes(3)?;
     let (status, body) = counted()?;
     ensure!(status == 422 && body.contains("the limit is 3"), "{status}: {body}");
+    // So are series that nobody evaluates, unless the request asks for few.
+    let series = format!("/api/v1/series?match[]={}", encode("{__name__=~\"cairn_.+\"}"));
+    let (status, body) = get(&cairn.http, &series, &[TENANT])?;
+    ensure!(status == 422 && body.contains("the limit is 3"), "{status}: {body}");
+    let (status, body) = get(&cairn.http, &format!("{series}&limit=2"), &[TENANT])?;
+    ensure!(status == 200 && body.contains("truncated"), "{status}: {body}");
 
     write("many")?;
     let (status, text) = reload(&cairn.http)?;

@@ -2,7 +2,6 @@
 
 use cairn_model::storage::{Queryable, Series, SeriesRequest};
 use cairn_model::tenant::TenantScope;
-use cairn_model::{AggrChunk, ChunkData};
 use futures::future::try_join_all;
 
 use super::error::QueryError;
@@ -44,14 +43,10 @@ pub async fn fetch(
     let answers = try_join_all(plan.fetches.iter().map(|f| {
         queryable.select(SeriesRequest {
             tenants: limits.tenants.clone(),
-            min_ms: f.min_ms,
-            max_ms: f.max_ms,
-            matchers: f.matchers.clone(),
-            skip_chunks: false,
-            limit: 0,
             max_resolution_ms: limits.max_resolution_ms,
             labels: f.labels.clone(),
             hints: f.hints.clone(),
+            ..SeriesRequest::new(f.min_ms, f.max_ms, f.matchers.clone())
         })
     }))
     .await?;
@@ -59,7 +54,7 @@ pub async fn fetch(
     let (mut series, mut bytes) = (Vec::new(), Vec::new());
     for answer in answers {
         series.push(answer.series.len() as u64);
-        bytes.push(answer.series.iter().map(series_bytes).sum::<u64>());
+        bytes.push(answer.series.iter().map(|s| s.bytes() as u64).sum::<u64>());
         for w in answer.warnings {
             if !fetched.warnings.contains(&w) {
                 fetched.warnings.push(w);
@@ -81,19 +76,4 @@ fn within(plan: &Plan, what: &'static str, needed: &[u64], limit: u64) -> Result
     let most = needed.iter().enumerate().max_by_key(|(_, n)| **n).map_or(0, |(i, _)| i);
     let culprit = plan.fetches.get(most).map_or_else(String::new, |f| f.text.clone());
     Err(QueryError::Budget { what, needed: total, limit, culprit })
-}
-
-/// What a series occupies: encoded bytes, or 16 for each sample in columns.
-fn series_bytes(s: &Series) -> u64 {
-    let data = |d: &ChunkData| match d {
-        ChunkData::Encoded(_, bytes) => bytes.len(),
-        ChunkData::Columns(c) => c.t_ms.len() * 16,
-    };
-    let chunk = |c: &AggrChunk| match c {
-        AggrChunk::Raw(c) => data(&c.data),
-        AggrChunk::Downsampled(a) => {
-            [&a.count, &a.sum, &a.min, &a.max, &a.counter].into_iter().flatten().map(|c| data(&c.data)).sum()
-        }
-    };
-    (s.labels.as_bytes().len() + s.chunks.iter().map(chunk).sum::<usize>()) as u64
 }

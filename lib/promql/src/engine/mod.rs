@@ -27,14 +27,14 @@ pub mod samples;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_model::TimestampMs;
 use cairn_model::storage::Queryable;
 use cairn_model::tenant::TenantScope;
+use cairn_model::{CancelOnDrop, TimestampMs};
 use cairn_runtime::{Clock, CpuPool};
 use futures::future::{Either, select};
 
 pub use bounds::{QueryBounds, TenantBounds};
-pub use budget::Cancel;
+pub use cairn_model::Cancel;
 pub use counts::{SampleCount, SamplesPerStep};
 pub use error::{ErrorKind, QueryError};
 pub use samples::{ColumnsOnly, DecodeChunk, SampleBuf, SampleColumn};
@@ -259,6 +259,12 @@ impl Engine {
 
     /// What one query may use up: the engine's bounds, the caller's, and those of the tenants it reads.
     fn bounds(&self, options: &QueryOptions) -> QueryBounds {
+        let bounds = self.bounds_of(&options.tenants);
+        QueryBounds { timeout: options.timeout.map_or(bounds.timeout, |t| t.min(bounds.timeout)), ..bounds }
+    }
+
+    /// What one query, or another request for data, may use up: the engine's bounds and those of the tenants it reads.
+    pub fn bounds_of(&self, tenants: &TenantScope) -> QueryBounds {
         let o = &self.options;
         let engines = QueryBounds {
             timeout: o.timeout,
@@ -267,9 +273,8 @@ impl Engine {
             max_bytes: o.max_bytes,
             max_steps: o.max_steps,
         };
-        let tenants = o.tenant_bounds.as_ref().map(|t| t.bounds(&options.tenants)).unwrap_or_default();
-        let bounds = engines.tighter(tenants);
-        QueryBounds { timeout: options.timeout.map_or(bounds.timeout, |t| t.min(bounds.timeout)), ..bounds }
+        let theirs = o.tenant_bounds.as_ref().map(|t| t.bounds(tenants)).unwrap_or_default();
+        engines.tighter(theirs)
     }
 
     async fn run(
@@ -345,15 +350,6 @@ impl Engine {
                 ..stats
             },
         })
-    }
-}
-
-/// Cancels when it is dropped.
-struct CancelOnDrop(Cancel);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
     }
 }
 

@@ -18,6 +18,20 @@ use super::store::{BlockStore, OpenBlock};
 use crate::error::TsdbError;
 use crate::index::{ChunkMeta, KnownSymbols, SeriesEntry};
 
+/// Why a block gives no part of an answer.
+pub(super) enum Unopened {
+    /// It is not sound, or cannot be read.
+    Broken(TsdbError),
+    /// The request's bounds do not let it.
+    Refused(StoreError),
+}
+
+impl From<TsdbError> for Unopened {
+    fn from(e: TsdbError) -> Self {
+        Unopened::Broken(e)
+    }
+}
+
 /// One block's part of an answer: its series in order of labels, external labels included.
 pub(super) struct Cursor {
     block: Arc<OpenBlock>,
@@ -39,18 +53,24 @@ impl Cursor {
     /// Finds the series of `block`.
     ///
     /// # Errors
-    /// [`TsdbError::Corrupt`] when the index is not sound.
+    /// See [`Unopened`].
     pub(super) fn open(
         block: &Arc<OpenBlock>,
         matchers: &[Matcher],
         request: &SeriesRequest,
-    ) -> Result<Self, TsdbError> {
+    ) -> Result<Self, Unopened> {
         let index = block.reader.index();
         let (mut entry, mut known) = (SeriesEntry::default(), KnownSymbols::default());
         let (mut texts, mut metas) = (Vec::new(), Vec::new());
         let selected = index.select(matchers)?;
-        let mut series = Vec::with_capacity(selected.len());
+        // Of labels alone none past the limit is needed. With chunks all are: another block may have more of them.
+        let limit = if request.skip_chunks { request.limit } else { 0 };
+        let most = if limit == 0 { usize::MAX } else { limit };
+        let mut series = Vec::with_capacity(selected.len().min(most));
         for reference in selected {
+            if series.len() == most {
+                break;
+            }
             index.next_series(reference, &mut entry, &mut known)?;
             let begin = metas.len();
             let overlaps = |c: &&ChunkMeta| c.overlaps(request.min_ms, request.max_ms);
@@ -65,6 +85,7 @@ impl Cursor {
                 let text = texts.len();
                 block.external.append_merged(entry.labels(), &mut texts);
                 series.push(Found { labels: text..texts.len(), reference, metas: begin..metas.len() });
+                request.bounds.admit(series.len(), texts.len(), limit).map_err(Unopened::Refused)?;
             }
         }
         let labels = |found: &Found| LabelsRef::from_canonical(&texts[found.labels.clone()]);

@@ -22,7 +22,7 @@ use cairn_model::storage::{
     LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
 };
 use cairn_model::tenant::{TENANT_LABEL, TenantScope};
-use cairn_model::{Labels, Matcher};
+use cairn_model::{Labels, Matcher, NameSet};
 use cairn_runtime::{CpuPool, Disk, Metrics, Runtime};
 use futures::StreamExt;
 use parking_lot::{Mutex, RwLock};
@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use ulid::Ulid;
 
 use super::BlockReader;
-use super::answer::{Cursor, Merge};
+use super::answer::{Cursor, Merge, Unopened};
 use crate::error::TsdbError;
 use crate::meta::BlockMeta;
 
@@ -296,22 +296,19 @@ impl BlockStore {
 
     /// Asks every relevant block; one that is not sound is set aside and left out, with a warning where nobody else
     /// answers for it.
-    fn ask<T>(
+    fn ask(
         &self,
         blocks: &[(Arc<OpenBlock>, Vec<Matcher>)],
-        mut question: impl FnMut(&Arc<OpenBlock>, &[Matcher]) -> Result<T, TsdbError>,
-    ) -> (Vec<(Arc<OpenBlock>, T)>, Vec<String>) {
-        let (mut answers, mut warnings) = (Vec::with_capacity(blocks.len()), Vec::new());
+        mut question: impl FnMut(&Arc<OpenBlock>, &[Matcher]) -> Result<(), TsdbError>,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
         for (block, matchers) in blocks {
-            match question(block, matchers) {
-                Ok(answer) => answers.push((block.clone(), answer)),
-                Err(e) => {
-                    self.quarantine(block.reader.meta().ulid, &e);
-                    warnings.extend(block.loss(e.to_string()).map(|loss| loss.to_string()));
-                }
+            if let Err(e) = question(block, matchers) {
+                self.quarantine(block.reader.meta().ulid, &e);
+                warnings.extend(block.loss(e.to_string()).map(|loss| loss.to_string()));
             }
         }
-        (answers, warnings)
+        warnings
     }
 }
 
@@ -363,15 +360,16 @@ impl StoreApi for BlockStore {
             for (opened, (block, _)) in store.cpu.share(blocks.len(), open).into_iter().zip(&blocks) {
                 match opened {
                     Ok(cursor) => cursors.push(cursor),
-                    Err(e) => {
+                    Err(Unopened::Broken(e)) => {
                         store.quarantine(block.reader.meta().ulid, &e);
                         lost.extend(block.loss(e.to_string()));
                     }
+                    Err(Unopened::Refused(e)) => return Err(e),
                 }
             }
-            next_batch(Merge::new(store, request, cursors, lost))
+            Ok(next_batch(Merge::new(store, request, cursors, lost)))
         });
-        let (first, merge) = begun.await?;
+        let (first, merge) = begun.await??;
         let others = futures::stream::unfold(merge, |left| async move {
             match left {
                 Left::Series(merge) => {
@@ -392,37 +390,36 @@ impl StoreApi for BlockStore {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
         let store = self.clone();
         self.compute(move || {
-            let (answers, warnings) =
-                store.ask(&blocks, |b, matchers| b.reader.index().label_names(matchers));
-            let mut names = BTreeSet::new();
-            for (block, of_block) in answers {
-                if !of_block.is_empty() {
-                    names.extend(block.external.labels().iter().map(|(n, _)| n.to_owned()));
+            let mut found = NameSet::new(request.limit, request.bounds);
+            let warnings = store.ask(&blocks, |b, matchers| {
+                if b.reader.index().label_names(matchers, &mut found)? {
+                    let _ = b.external.labels().iter().try_for_each(|(n, _)| found.add(n));
                 }
-                names.extend(of_block);
-            }
-            limited(names, warnings, request.limit)
+                Ok(())
+            });
+            Ok(Names { values: found.finish()?, warnings })
         })
-        .await
+        .await?
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
         let blocks = self.relevant(&request.tenants, request.min_ms, request.max_ms, &request.matchers);
         let (store, name) = (self.clone(), name.to_owned());
         self.compute(move || {
-            let (answers, warnings) =
-                store.ask(&blocks, |b, matchers| match b.external.labels().get(&name) {
-                    // An external label has its one value wherever the block has a matching series.
-                    Some(value) if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() => {
-                        Ok(vec![value.to_owned()])
-                    }
-                    Some(_) => Ok(Vec::new()),
-                    None => b.reader.index().label_values(&name, matchers),
-                });
-            let values = answers.into_iter().flat_map(|(_, values)| values).collect();
-            limited(values, warnings, request.limit)
+            let mut found = NameSet::new(request.limit, request.bounds);
+            let warnings = store.ask(&blocks, |b, matchers| {
+                let Some(value) = b.external.labels().get(&name) else {
+                    return b.reader.index().label_values(&name, matchers, &mut found);
+                };
+                // An external label has its one value wherever the block has a matching series.
+                if matchers.is_empty() || !b.reader.index().select(matchers)?.is_empty() {
+                    let _ = found.add(value);
+                }
+                Ok(())
+            });
+            Ok(Names { values: found.finish()?, warnings })
         })
-        .await
+        .await?
     }
 }
 
@@ -439,9 +436,4 @@ fn next_batch(mut merge: Merge) -> (Vec<Series>, Left) {
     let left =
         if batch.len() < BATCH_SERIES { Left::Losses(merge.into_losses()) } else { Left::Series(merge) };
     (batch, left)
-}
-
-fn limited(values: BTreeSet<String>, warnings: Vec<String>, limit: usize) -> Names {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    Names { values: values.into_iter().take(limit).collect(), warnings }
 }

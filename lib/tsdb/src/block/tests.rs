@@ -270,7 +270,7 @@ async fn blocks_answer_as_one_store_in_order_of_labels() {
     let us = SeriesRequest { matchers: vec![Matcher::equal("region", "us")], ..request };
     assert!(collect(&store, us).await.is_empty());
 
-    let ask = |matchers| LabelsRequest { tenants: acme.clone(), min_ms: 0, max_ms: 1000, matchers, limit: 0 };
+    let ask = |matchers| LabelsRequest { tenants: acme.clone(), ..LabelsRequest::new(0, 1000, matchers) };
     let names = store.label_names(ask(vec![])).await.unwrap().values;
     assert_eq!(names, ["a", "b", "c", "region", "tenant_id"]);
     let values = store.label_values("tenant_id", ask(vec![Matcher::equal("c", "1")])).await.unwrap().values;

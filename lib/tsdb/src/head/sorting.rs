@@ -13,10 +13,13 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use cairn_model::Labels;
+use cairn_model::ReadBounds;
 use cairn_model::external::ExternalLabels;
 use cairn_model::labels::{LabelsRef, write_label};
-use cairn_model::storage::WantedLabels;
+use cairn_model::storage::{StoreError, WantedLabels};
 use cairn_runtime::CpuPool;
 use hashbrown::HashMap;
 
@@ -74,6 +77,11 @@ impl Picked {
         number
     }
 
+    /// How many series were added.
+    pub fn count(&self) -> usize {
+        self.series.len()
+    }
+
     /// The distinct labels with their numbers.
     fn labels(&self) -> impl Iterator<Item = (&str, &str, &[u8])> {
         self.labels.iter().map(|range| {
@@ -106,19 +114,37 @@ pub struct Selected {
     pub repeats: bool,
 }
 
+/// What is made of the series of an answer.
+pub struct Wish<'a> {
+    /// Labels that are made.
+    pub labels: &'a WantedLabels,
+    /// So many series from the first on, 0 = all.
+    pub limit: usize,
+    /// What their labels may take.
+    pub bounds: &'a ReadBounds,
+    /// Bytes of labels that the answer has by now.
+    pub bytes: AtomicUsize,
+}
+
+/// Series whose labels are made between two looks at the bounds.
+const BOUNDED_EVERY: usize = 256;
+
 /// Series from which on several cores sort them. Judgement: some hundred microseconds of work.
 const SPREAD_SERIES: usize = 1024;
 
-/// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels; of those they have
-/// what is `wanted`.
+/// Appends the picked series of one tenant, by partition, to `out`, in order of their merged labels, as far as the wish
+/// goes.
+///
+/// # Errors
+/// When the labels take more than they may, or nobody waits for them any more.
 pub fn sort_into(
     picked: &[Picked],
     external: &ExternalLabels,
-    wanted: &WantedLabels,
+    wish: &Wish<'_>,
     cpu: &CpuPool,
     out: &mut Vec<Selected>,
-) {
-    let ranks = Ranks::of(picked, external, wanted);
+) -> Result<(), StoreError> {
+    let ranks = Ranks::of(picked, external, wish.labels);
     let count: usize = picked.iter().map(|p| p.series.len()).sum();
     let cores = if count < SPREAD_SERIES { 1 } else { cpu.parallelism() };
     let run = |partition: usize| Run::of(partition, &picked[partition], &ranks);
@@ -133,22 +159,32 @@ pub fn sort_into(
     let per_key = ranks.key_layout().1;
     // This sort finds the runs and merges them.
     keyed.sort_by(|a, b| a.compare(b, per_key, list));
-    let is_few = *wanted != WantedLabels::All;
+    let count = if wish.limit == 0 { count } else { count.min(wish.limit) };
+    let is_few = *wish.labels != WantedLabels::All;
     let stretch = |i: usize| {
         let (begin, end) = (count * i / cores, count * (i + 1) / cores);
         let mut texts = Texts { ranks: &ranks, buffer: Vec::new(), few: Vec::new(), made: HashMap::new() };
         let mut selected = Vec::with_capacity(end - begin);
+        let mut bytes = 0;
         for at in begin..end {
             let k = &keyed[at];
             let before = at.checked_sub(1).filter(|_| ranks.replaces).map(|b| list(&keyed[b]));
             let labels = if is_few { texts.shared(list(k)) } else { texts.labels(list(k)) };
             let repeats = before == Some(list(k));
+            bytes += labels.as_bytes().len();
             selected.push(Selected { labels, partition: k.partition, slot: k.slot, repeats });
+            if selected.len().is_multiple_of(BOUNDED_EVERY) || at + 1 == end {
+                let bytes = std::mem::take(&mut bytes);
+                wish.bounds.admit(0, wish.bytes.fetch_add(bytes, Relaxed) + bytes, wish.limit)?;
+            }
         }
-        selected
+        Ok(selected)
     };
     out.reserve(count);
-    cpu.share(cores, stretch).into_iter().for_each(|mut selected| out.append(&mut selected));
+    for selected in cpu.share(cores, stretch) {
+        out.append(&mut selected?);
+    }
+    Ok(())
 }
 
 /// The series of a partition in order.

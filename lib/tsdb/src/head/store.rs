@@ -7,7 +7,9 @@
 //! released while a read that began before is running.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use cairn_model::exemplar::Exemplar;
@@ -16,7 +18,7 @@ use cairn_model::storage::{
     LabelsRequest, Names, Series, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo, WantedLabels,
 };
 use cairn_model::tenant::TenantScope;
-use cairn_model::{AggrChunk, Labels, Matcher, TimestampMs};
+use cairn_model::{AggrChunk, Labels, Matcher, NameSet, TimestampMs};
 use cairn_runtime::CpuPool;
 use futures::StreamExt;
 use parking_lot::RwLock;
@@ -24,7 +26,7 @@ use parking_lot::RwLock;
 use super::partition::Partition;
 use super::read::Gathered;
 use super::select::select;
-use super::sorting::{Picked, Selected, sort_into, without_labels};
+use super::sorting::{Picked, Selected, Wish, sort_into, without_labels};
 use super::state::Head;
 use super::tenant::Tenant;
 
@@ -87,11 +89,18 @@ impl HeadStore {
         if series < SPREAD_SERIES { (0..parts).map(part).collect() } else { self.cpu.share(parts, part) }
     }
 
-    /// The series of a request, in the order in which they are answered.
-    fn select(&self, request: &SeriesRequest) -> Vec<Selected> {
+    /// The series of a request, in the order in which they are answered. They are counted while they are found, before labels are made of them.
+    fn select(&self, request: &SeriesRequest) -> Result<Vec<Selected>, StoreError> {
         let tenants = self.head.tenants.in_scope(&request.tenants);
         // Tenants are merged by all labels.
         let wanted = if tenants.len() == 1 { &request.labels } else { &WantedLabels::All };
+        let wish = Wish {
+            labels: wanted,
+            limit: request.limit,
+            bounds: &request.bounds,
+            bytes: AtomicUsize::new(0),
+        };
+        let counted = AtomicUsize::new(0);
         let mut selected = Vec::new();
         let mut runs = 0;
         for tenant in &tenants {
@@ -102,18 +111,22 @@ impl HeadStore {
             let found: Vec<Found> = self.head.partitions.iter().map(find).collect();
             let series = found.iter().map(|f| f.slots.len()).sum();
             let picked = self.spread(series, found.len(), |i| {
-                self.pick(&self.head.partitions[i], &found[i], tenant, request, labelled)
+                self.pick(&self.head.partitions[i], &found[i], tenant, request, labelled, &counted)
             });
+            let picked = picked.into_iter().collect::<Result<Vec<_>, _>>()?;
             runs += 1;
             match labelled {
-                true => sort_into(&picked, &tenant.external, wanted, &self.cpu, &mut selected),
+                true => sort_into(&picked, &tenant.external, &wish, &self.cpu, &mut selected)?,
                 false => without_labels(&picked, &mut selected),
             }
         }
         if runs > 1 {
             selected.sort_by(|a, b| a.labels.cmp(&b.labels)); // merges the sorted runs of tenants
         }
-        selected
+        if request.limit > 0 {
+            selected.truncate(request.limit);
+        }
+        Ok(selected)
     }
 
     /// Whether series have labels of their own that external labels replace.
@@ -134,7 +147,7 @@ impl HeadStore {
         Found { slots: slots.unwrap_or_default(), sweeps: partition.sweeps() }
     }
 
-    /// Those of them that have data, slice by slice.
+    /// Those of them that have data, slice by slice; `counted` are all series of the answer.
     fn pick(
         &self,
         partition: &RwLock<Partition>,
@@ -142,20 +155,31 @@ impl HeadStore {
         tenant: &Tenant,
         request: &SeriesRequest,
         labelled: bool,
-    ) -> Picked {
+        counted: &AtomicUsize,
+    ) -> Result<Picked, StoreError> {
         let range = (request.min_ms, request.max_ms);
         let mut picked = Picked::default();
+        let count = |new| {
+            let before = counted.fetch_add(new, Ordering::Relaxed);
+            request.bounds.admit(before + new, 0, request.limit)
+        };
         for slice in found.slots.chunks(SLICE_SERIES) {
-            let partition = partition.read();
-            if partition.sweeps() != found.sweeps {
+            let had = picked.count();
+            let guard = partition.read();
+            if guard.sweeps() != found.sweeps {
                 // Pair numbers may have got another meaning: all anew, this time under one lock.
                 picked = Picked::default();
-                partition.pick(tenant.number, &found.slots, range, labelled, &mut picked);
+                guard.pick(tenant.number, &found.slots, range, labelled, &mut picked);
+                drop(guard);
+                counted.fetch_sub(had, Ordering::Relaxed);
+                count(picked.count())?;
                 break;
             }
-            partition.pick(tenant.number, slice, range, labelled, &mut picked);
+            guard.pick(tenant.number, slice, range, labelled, &mut picked);
+            drop(guard);
+            count(picked.count() - had)?;
         }
-        picked
+        Ok(picked)
     }
 
     fn answer(&self, batch: Vec<Selected>, what: Chunks) -> Vec<Series> {
@@ -224,14 +248,15 @@ impl HeadStore {
         gathered.finish()
     }
 
-    fn each_tenant(&self, scope: &TenantScope, mut visit: impl FnMut(&Tenant)) {
-        self.head.tenants.in_scope(scope).iter().for_each(|t| visit(t));
-    }
-
     /// Label names or values without looking at series: possible when no matcher narrows.
-    fn pairs_of_all(&self, request: &LabelsRequest, name: Option<&str>) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        self.each_tenant(&request.tenants, |tenant| {
+    fn pairs_of_all(
+        &self,
+        request: &LabelsRequest,
+        name: Option<&str>,
+        found: &mut NameSet,
+    ) -> ControlFlow<()> {
+        for tenant in self.head.tenants.in_scope(&request.tenants) {
+            let external = tenant.external.labels();
             let mut any = false;
             for partition in &self.head.partitions {
                 let partition = partition.read();
@@ -240,36 +265,37 @@ impl HeadStore {
                 };
                 any = true;
                 match name {
-                    None => found.extend(index.pairs.names().map(str::to_owned)),
-                    Some(name) if tenant.external.labels().get(name).is_none() => {
-                        let values =
-                            index.pairs.of_name(name).iter().map(|p| index.pairs.text(*p).1.to_owned());
-                        found.extend(values);
+                    None => index.pairs.names().try_for_each(|n| found.add(n))?,
+                    Some(name) if external.get(name).is_none() => {
+                        let mut pairs = index.pairs.of_name(name).iter();
+                        pairs.try_for_each(|p| found.add(index.pairs.text(*p).1))?;
                     }
                     Some(_) => {}
                 }
             }
             if any {
-                match name {
-                    None => found.extend(tenant.external.labels().iter().map(|(n, _)| n.to_owned())),
-                    Some(name) => found.extend(tenant.external.labels().get(name).map(str::to_owned)),
-                }
+                add_external(external, name, found)?;
             }
-        });
-        found
+        }
+        ControlFlow::Continue(())
     }
 
     /// The same among the series that match and have samples in the range.
-    fn pairs_of_matching(&self, request: &LabelsRequest, name: Option<&str>) -> BTreeSet<String> {
+    fn pairs_of_matching(
+        &self,
+        request: &LabelsRequest,
+        name: Option<&str>,
+        found: &mut NameSet,
+    ) -> ControlFlow<()> {
         let range = (request.min_ms, request.max_ms);
-        let mut found = BTreeSet::new();
-        self.each_tenant(&request.tenants, |tenant| {
-            let Some(rest) = tenant.external.narrow(&request.matchers) else { return };
+        for tenant in self.head.tenants.in_scope(&request.tenants) {
+            let Some(rest) = tenant.external.narrow(&request.matchers) else { continue };
             let external = tenant.external.labels();
             let mut any = false;
             for partition in &self.head.partitions {
                 let slots = partition.read().tenant(tenant.number).map(|t| select(t, &rest));
                 for slice in slots.unwrap_or_default().chunks(SLICE_SERIES) {
+                    found.go_on()?;
                     let partition = partition.read();
                     let Some(index) = partition.tenant(tenant.number) else { continue };
                     let mut pairs = BTreeSet::new();
@@ -278,39 +304,44 @@ impl HeadStore {
                         pairs.extend(partition.pairs_of(*slot));
                     }
                     for (n, value) in pairs.into_iter().map(|pair| index.pairs.text(pair)) {
-                        let wanted = match name {
-                            None => n,
-                            Some(name) if name == n && external.get(n).is_none() => value,
-                            Some(_) => continue,
-                        };
-                        if !found.contains(wanted) {
-                            found.insert(wanted.to_owned());
+                        match name {
+                            None => found.add(n)?,
+                            Some(name) if name == n && external.get(n).is_none() => found.add(value)?,
+                            Some(_) => {}
                         }
                     }
                 }
             }
             if any {
-                match name {
-                    None => found.extend(external.iter().map(|(n, _)| n.to_owned())),
-                    Some(name) => found.extend(external.get(name).map(str::to_owned)),
-                }
+                add_external(external, name, found)?;
             }
-        });
-        found
+        }
+        ControlFlow::Continue(())
     }
 
     /// Label names, or values of a name. Without matchers the label index answers for the whole head, as a block's does
     /// for the whole block: looking at every series for the exact range would cost a thousand times as much.
-    fn names(&self, request: &LabelsRequest, name: Option<&str>) -> Names {
+    fn names(&self, request: &LabelsRequest, name: Option<&str>) -> Result<Names, StoreError> {
         let info = self.info();
-        let found = if request.max_ms < info.min_ms || request.min_ms > info.max_ms {
-            BTreeSet::new()
+        let mut found = NameSet::new(request.limit, request.bounds.clone());
+        let _ = if request.max_ms < info.min_ms || request.min_ms > info.max_ms {
+            ControlFlow::Continue(())
         } else if request.matchers.is_empty() {
-            self.pairs_of_all(request, name)
+            self.pairs_of_all(request, name, &mut found)
         } else {
-            self.pairs_of_matching(request, name)
+            self.pairs_of_matching(request, name, &mut found)
         };
-        limited(found, request.limit)
+        let warnings =
+            if found.is_cut() { vec!["results truncated due to limit".to_owned()] } else { Vec::new() };
+        Ok(Names { values: found.finish()?, warnings })
+    }
+}
+
+/// Adds what external labels give: their names, or the value of one.
+fn add_external(external: &Labels, name: Option<&str>, found: &mut NameSet) -> ControlFlow<()> {
+    match name {
+        None => external.iter().try_for_each(|(n, _)| found.add(n)),
+        Some(name) => external.get(name).map_or(ControlFlow::Continue(()), |value| found.add(value)),
     }
 }
 
@@ -328,13 +359,6 @@ fn next_batch(selected: &mut Vec<Selected>) -> Vec<Selected> {
     }
     let rest = selected.split_off(end);
     std::mem::replace(selected, rest)
-}
-
-fn limited(values: BTreeSet<String>, limit: usize) -> Names {
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let cut = values.len() > limit;
-    let warnings = if cut { vec!["results truncated due to limit".to_owned()] } else { Vec::new() };
-    Names { values: values.into_iter().take(limit).collect(), warnings }
 }
 
 #[async_trait]
@@ -379,14 +403,11 @@ impl StoreApi for HeadStore {
         };
         // The first batch comes with the selection: most answers are one batch.
         let first = self.compute(move |store| {
-            let mut rest = store.select(&request);
-            if request.limit > 0 {
-                rest.truncate(request.limit);
-            }
+            let mut rest = store.select(&request)?;
             let first = next_batch(&mut rest);
-            (store.answer(first, what), rest)
+            Ok((store.answer(first, what), rest))
         });
-        let (first, mut rest) = first.await?;
+        let (first, mut rest) = first.await??;
         let batches = std::iter::from_fn(move || (!rest.is_empty()).then(|| next_batch(&mut rest)));
         let (store, at_once) = (self.clone(), self.cpu.parallelism());
         let answer = move |batch: Vec<Selected>| {
@@ -403,12 +424,13 @@ impl StoreApi for HeadStore {
 
     async fn label_names(&self, request: LabelsRequest) -> Result<Names, StoreError> {
         self.answers()?;
-        Ok(self.names(&request, None))
+        self.compute(move |store| store.names(&request, None)).await?
     }
 
     async fn label_values(&self, name: &str, request: LabelsRequest) -> Result<Names, StoreError> {
         self.answers()?;
-        Ok(self.names(&request, Some(name)))
+        let name = name.to_owned();
+        self.compute(move |store| store.names(&request, Some(&name))).await?
     }
 
     async fn exemplars(
@@ -448,14 +470,14 @@ impl StoreApi for HeadStore {
     ) -> Result<Vec<(String, Metadata)>, StoreError> {
         self.answers()?;
         let mut found = Vec::new();
-        self.each_tenant(tenants, |tenant| {
+        for tenant in self.head.tenants.in_scope(tenants) {
             let known = tenant.metadata.read();
             let of = |(f, m): (&String, &Metadata)| (f.clone(), m.clone());
             match metric {
                 Some(metric) => found.extend(known.get_key_value(metric).map(of)),
                 None => found.extend(known.iter().map(of)),
             }
-        });
+        }
         Ok(found)
     }
 }

@@ -1,7 +1,9 @@
 //! Reading an index, mapped or in memory.
 
 use bytes::Bytes;
-use cairn_model::Matcher;
+use std::ops::ControlFlow;
+
+use cairn_model::{Matcher, NameSet};
 
 use super::postings::{PostingsRef, union};
 use super::select::select;
@@ -126,45 +128,62 @@ impl IndexReader {
         select(self, matchers)
     }
 
-    /// Names of labels of the series for which all matchers hold, sorted.
+    /// Adds the names of labels of the series for which all matchers hold, for as long as `found` takes them; says
+    /// whether there was any.
     ///
     /// # Errors
     /// As [`IndexReader::select`].
-    pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, TsdbError> {
+    pub fn label_names(&self, matchers: &[Matcher], found: &mut NameSet) -> Result<bool, TsdbError> {
         if matchers.is_empty() {
-            return Ok(self.table.names().map(str::to_owned).collect());
+            let _ = self.table.names().try_for_each(|name| found.add(name));
+            return Ok(self.table.names().next().is_some());
         }
-        let mut symbols = std::collections::BTreeSet::new();
+        let (mut symbols, mut any) = (std::collections::BTreeSet::new(), false);
         for reference in self.select(matchers)? {
+            if found.go_on().is_break() {
+                break;
+            }
+            let mut new = Vec::new();
             self.label_symbols(reference, |name, _| {
-                symbols.insert(name);
+                any = true;
+                if symbols.insert(name) {
+                    new.push(name);
+                }
             })?;
+            for name in new {
+                let _ = found.add(self.symbol(name)?); // the next round asks
+            }
         }
-        // Ordinals sort as their texts do.
-        symbols.into_iter().map(|s| self.symbol(s)).collect()
+        Ok(any)
     }
 
-    /// Values of label `name` among the series for which all matchers hold, sorted.
+    /// Adds the values of label `name` among the series for which all matchers hold, for as long as `found` takes them.
     ///
     /// # Errors
     /// As [`IndexReader::select`].
-    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, TsdbError> {
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        found: &mut NameSet,
+    ) -> Result<(), TsdbError> {
         // Matchers on the label itself need no look at the series.
         let (own, others): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| m.name == name);
-        let wanted = self.table.values(name).filter(|e| own.iter().all(|m| m.matches(e.value)));
+        let mut wanted = self.table.values(name).filter(|e| own.iter().all(|m| m.matches(e.value)));
         if others.is_empty() {
-            return Ok(wanted.map(|e| e.value.to_owned()).collect());
+            let _ = wanted.try_for_each(|e| found.add(e.value));
+            return Ok(());
         }
         let series = self.select(matchers)?;
-        let mut values = Vec::new();
         for entry in wanted {
             let mut common = series.clone();
             self.postings_at(entry.offset)?.filter(&mut common, true);
-            if !common.is_empty() {
-                values.push(entry.value.to_owned());
+            let go_on = if common.is_empty() { found.go_on() } else { found.add(entry.value) };
+            if go_on == ControlFlow::Break(()) {
+                break;
             }
         }
-        Ok(values)
+        Ok(())
     }
 
     /// Calls `each` with name and value symbol of every label of a series.
@@ -184,8 +203,8 @@ impl IndexReader {
         read().map_err(|m| self.corrupt(m))
     }
 
-    fn symbol(&self, ordinal: u32) -> Result<String, TsdbError> {
-        self.symbols.get(ordinal).map(str::to_owned).map_err(|m| self.corrupt(m))
+    fn symbol(&self, ordinal: u32) -> Result<&str, TsdbError> {
+        self.symbols.get(ordinal).map_err(|m| self.corrupt(m))
     }
 
     fn corrupt(&self, m: Malformed) -> TsdbError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use cairn_model::{Encoding, Matcher, Value};
+use cairn_model::{Encoding, Matcher, NameSet, Value};
 
 use super::{Progress, format, output};
 use crate::block::BlockReader;
@@ -40,6 +40,9 @@ struct Tally {
     entries: u64,
 }
 
+/// Why collecting all names cannot be refused.
+const UNBOUNDED: &str = "nothing bounds it";
+
 /// Analyzes one block in promtool's shape. Lines of equal count stand in order of their names.
 ///
 /// # Errors
@@ -54,7 +57,9 @@ pub fn analyze(
     let range_ms = meta.max_time.saturating_sub(meta.min_time).max(1) as u64;
     let selector = options.matchers.as_ref().map_or(&[][..], |(_, m)| m);
     let references = index.select(selector)?;
-    let names = index.label_names(selector)?;
+    let mut names = NameSet::default();
+    index.label_names(selector, &mut names)?;
+    let names = names.finish().expect(UNBOUNDED);
 
     let mut tally = Tally::default();
     let mut entry = SeriesEntry::default();
@@ -68,7 +73,9 @@ pub fn analyze(
     progress.begin(names.len() as u64, "label names");
     for name in &names {
         progress.advance(1);
-        let of_name = index.label_values(name, selector)?;
+        let mut of_name = NameSet::default();
+        index.label_values(name, selector, &mut of_name)?;
+        let of_name = of_name.finish().expect(UNBOUNDED);
         values.push((
             name.clone(),
             of_name.len() as u64,

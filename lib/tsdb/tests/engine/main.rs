@@ -1,5 +1,6 @@
 //! The engine as a whole: head, log and blocks over a disk that crashes and fails.
 
+mod bounds;
 mod concurrent;
 mod cores;
 mod differential;

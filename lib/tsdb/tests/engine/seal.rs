@@ -196,7 +196,7 @@ fn labels_exemplars_and_metadata_survive_a_restart_and_respect_tenants() {
         assert_eq!(mine[0].1, std::slice::from_ref(&exemplar));
         assert_eq!(store.metadata(&acme, None).await.unwrap(), [("of_acme".to_owned(), metadata)]);
         let request =
-            |matchers| LabelsRequest { tenants: acme.clone(), min_ms: 0, max_ms: 99_999, matchers, limit: 0 };
+            |matchers| LabelsRequest { tenants: acme.clone(), ..LabelsRequest::new(0, 99_999, matchers) };
         let values = store.label_values("tenant_id", request(vec![])).await.unwrap().values;
         assert_eq!(values, ["acme"]);
         let names = store.label_names(request(vec![Matcher::equal("job", "job_1")])).await.unwrap().values;

@@ -18,8 +18,13 @@ fn picked(sets: &[Labels]) -> Vec<Picked> {
 
 fn sorted(sets: &[Labels], external: &ExternalLabels, wanted: &WantedLabels) -> Vec<Selected> {
     let mut out = Vec::new();
-    sort_into(&picked(sets), external, wanted, &CpuPool::inline(), &mut out);
+    let bounds = ReadBounds::default();
+    sort_into(&picked(sets), external, &wish(wanted, 0, &bounds), &CpuPool::inline(), &mut out).unwrap();
     out
+}
+
+fn wish<'a>(labels: &'a WantedLabels, limit: usize, bounds: &'a ReadBounds) -> Wish<'a> {
+    Wish { labels, limit, bounds, bytes: AtomicUsize::new(0) }
 }
 
 fn external(labels: &BTreeMap<String, String>) -> ExternalLabels {
@@ -76,11 +81,43 @@ fn many_series_are_in_the_same_order_on_several_cores() {
     for wanted in [WantedLabels::All, WantedLabels::Only(vec!["z".to_owned()])] {
         let alone = sorted(&sets, &external, &wanted);
         let mut together = Vec::new();
-        sort_into(&picked(&sets), &external, &wanted, &CpuPool::threads(3), &mut together);
+        let bounds = ReadBounds::default();
+        let cpu = CpuPool::threads(3);
+        sort_into(&picked(&sets), &external, &wish(&wanted, 0, &bounds), &cpu, &mut together).unwrap();
         let shown = |all: &[Selected]| -> Vec<(Labels, u8, u32, bool)> {
             all.iter().map(|s| (s.labels.clone(), s.partition, s.slot, s.repeats)).collect()
         };
         assert_eq!(shown(&alone), shown(&together));
         assert!(alone.iter().any(|s| s.repeats));
+    }
+}
+
+#[test]
+fn labels_are_made_as_far_as_limit_and_bounds_go() {
+    let set = |i: usize| Labels::from_pairs([("a", format!("{i:04}"))]).unwrap();
+    let sets: Vec<Labels> = (0..2000).map(set).collect();
+    let external = external(&BTreeMap::new());
+    let each = external.merge(sets[0].as_ref()).as_bytes().len();
+    for cpu in [CpuPool::inline(), CpuPool::threads(3)] {
+        let made = |limit, max_bytes| {
+            let bounds = ReadBounds { max_bytes, ..ReadBounds::default() };
+            let mut out = Vec::new();
+            let sorted = sort_into(
+                &picked(&sets),
+                &external,
+                &wish(&WantedLabels::All, limit, &bounds),
+                &cpu,
+                &mut out,
+            );
+            sorted.map(|()| out.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(made(0, 0), Ok(2000));
+        assert_eq!(made(7, 0), Ok(7));
+        assert_eq!(made(0, 2000 * each as u64), Ok(2000));
+        assert_eq!(made(10, 10 * each as u64), Ok(10));
+        // It does not go on to the end.
+        let refused = made(0, 1000 * each as u64).unwrap_err();
+        let needed: usize = refused.split(' ').nth(2).and_then(|n| n.parse().ok()).expect("at least N bytes");
+        assert!(needed < 2000 * each, "{refused}");
     }
 }
