@@ -118,6 +118,21 @@ fn what_is_written_more_than_once_is_decoded_once() {
 }
 
 #[test]
+fn a_value_makes_room_for_others_once_its_last_user_has_it() {
+    // 12 series at 100,001 steps: one such value is kept, two are more than is kept of a query.
+    let step_ms = 36;
+    let twice = |of: &str| format!("sum({of}) / count({of})");
+    for (query, times) in [
+        (format!("{} + {}", twice("x_total"), twice("x_total offset 1m")), 2.0),
+        (format!("sum(x_total / x_total) + {}", twice("x_total offset 1m")), 2.0),
+        // Both are wanted at a time.
+        ("sum(x_total) + sum(x_total offset 1m) + count(x_total) + count(x_total offset 1m)".to_owned(), 3.0),
+    ] {
+        assert_eq!(decoded(&query, step_ms, |_| {}), times, "{query}");
+    }
+}
+
+#[test]
 fn what_would_take_too_much_memory_is_streamed_each_time() {
     let query = "sum(x_total) / count(x_total)";
     let limit = |o: &mut EngineOptions| o.max_samples = 1_000;
