@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use cairn_model::number::format_api;
+use cairn_model::number::{append_api, format_api};
 use cairn_model::{FloatHistogram, Labels};
 use cairn_promql::engine::{QueryStats, SampleCount, SamplesPerStep};
 use cairn_promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
 use cairn_runtime::CpuPool;
 
-use crate::json::{write_float, write_labels, write_point, write_string, write_timestamp};
+use crate::json::{write_labels, write_point, write_string, write_timestamp};
 
 /// `{"resultType":…,"result":…}`, open: the caller adds `stats` or closes the brace.
 pub fn write_result(out: &mut Vec<u8>, value: &QueryValue, cpu: &CpuPool) {
@@ -251,7 +251,7 @@ fn write_histogram(out: &mut Vec<u8>, h: &FloatHistogram) {
 
 fn write_quoted(out: &mut Vec<u8>, v: f64) {
     out.push(b'"');
-    write_float(out, v);
+    append_api(out, v);
     out.push(b'"');
 }
 

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cairn_model::metadata::Metadata;
+use cairn_model::number::append_api;
 use cairn_promql::parser::parse;
 
 use super::Api;
@@ -14,7 +15,7 @@ use super::discover::scope;
 use super::encode::write_list;
 use super::error::Failure;
 use super::params::Params;
-use crate::json::{write_float, write_labels, write_string, write_timestamp};
+use crate::json::{write_labels, write_string, write_timestamp};
 
 /// `/api/v1/metadata`
 pub async fn metadata(State(api): State<Api>, request: Request) -> Result<Answer, Failure> {
@@ -74,7 +75,7 @@ pub async fn query_exemplars(State(api): State<Api>, request: Request) -> Result
             out.extend_from_slice(b"{\"labels\":");
             write_labels(out, e.labels.as_ref());
             out.extend_from_slice(b",\"value\":\"");
-            write_float(out, e.value);
+            append_api(out, e.value);
             out.extend_from_slice(b"\",\"timestamp\":");
             write_timestamp(out, e.t_ms);
             out.push(b'}');

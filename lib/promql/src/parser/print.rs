@@ -5,6 +5,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use cairn_model::labels::{METRIC_NAME, is_legacy_label_name, quoted};
+use cairn_model::number::{format_f, format_g};
 
 use super::ast::{
     AggregateExpr, At, BinaryExpr, BinaryOp, DurationArg, DurationExpr, DurationOp, Expr, MatchOp,
@@ -145,28 +146,7 @@ pub struct PlainFloat(pub f64);
 
 impl Display for PlainFloat {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            v if v.is_nan() => f.write_str("NaN"),
-            f64::INFINITY => f.write_str("+Inf"),
-            f64::NEG_INFINITY => f.write_str("-Inf"),
-            v => write!(f, "{v}"),
-        }
-    }
-}
-
-/// A float as Go's `%v` writes it: with an exponent below 1e-4 and from 1e21.
-struct ShortFloat(f64);
-
-impl Display for ShortFloat {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.abs();
-        if magnitude.is_finite() && magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
-            let text = format!("{:e}", self.0);
-            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |d| ('-', d));
-            return write!(f, "{mantissa}e{sign}{digits:0>2}");
-        }
-        Display::fmt(&PlainFloat(self.0), f)
+        f.write_str(&format_f(self.0))
     }
 }
 
@@ -324,10 +304,10 @@ fn fmt_matching(f: &mut Formatter<'_>, matching: &VectorMatching) -> fmt::Result
         write!(f, " {group} ({})", LabelNames(&matching.include))?;
     }
     match (matching.fill.lhs, matching.fill.rhs) {
-        (Some(l), Some(r)) if l == r => write!(f, " fill ({})", ShortFloat(l)),
+        (Some(l), Some(r)) if l == r => write!(f, " fill ({})", format_g(l)),
         (l, r) => {
-            l.map_or(Ok(()), |v| write!(f, " fill_left ({})", ShortFloat(v)))?;
-            r.map_or(Ok(()), |v| write!(f, " fill_right ({})", ShortFloat(v)))
+            l.map_or(Ok(()), |v| write!(f, " fill_left ({})", format_g(v)))?;
+            r.map_or(Ok(()), |v| write!(f, " fill_right ({})", format_g(v)))
         }
     }
 }

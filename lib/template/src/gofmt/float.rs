@@ -1,6 +1,8 @@
 //! Floats as Go's `strconv.FormatFloat` writes them: formats `e f g` (and capitals), hexadecimal `x`, binary `b`;
 //! precision `None` is the shortest text that reads back as the same number.
 
+use cairn_model::number;
+
 /// Shortest output takes an exponent from this power of ten on: 100000, but 1e+06.
 const SHORTEST_THRESHOLD: i32 = 6;
 
@@ -18,7 +20,7 @@ pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String
         'e' => exponential(&Digits::of(magnitude, precision.map(|p| p + 1)), precision),
         'f' => match precision {
             Some(places) => format!("{magnitude:.places$}"),
-            None => format!("{magnitude}"),
+            None => number::format_f(magnitude),
         },
         'x' => hexadecimal(magnitude, precision),
         'b' => binary(magnitude),
@@ -37,10 +39,11 @@ struct Digits {
 impl Digits {
     /// The shortest digits, or exactly `count` of them correctly rounded.
     fn of(value: f64, count: Option<usize>) -> Digits {
-        let text = match count {
-            Some(count) => format!("{value:.*e}", count.max(1) - 1),
-            None => format!("{value:e}"),
+        let Some(count) = count else {
+            let (digits, exponent) = number::shortest(value);
+            return Digits { digits, point: exponent + 1 };
         };
+        let text = format!("{value:.*e}", count.max(1) - 1);
         let (mantissa, exponent) = text.split_once('e').expect("LowerExp writes an exponent");
         let digits = mantissa.replace('.', "");
         let exponent: i32 = exponent.parse().expect("LowerExp writes a decimal exponent");
