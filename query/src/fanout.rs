@@ -147,7 +147,11 @@ impl Fanout {
             match answer {
                 Ok(a) => good.push(a),
                 // A budget is the caller's, not the store's: a partial answer would hide it.
-                Err(e @ (StoreError::LimitExceeded { .. } | StoreError::Canceled)) => return Err(e),
+                Err(
+                    e @ (StoreError::LimitExceeded { .. } | StoreError::Busy { .. } | StoreError::Canceled),
+                ) => {
+                    return Err(e);
+                }
                 Err(e) if self.on_failure == PartialResponse::Abort => return Err(e),
                 Err(e) => warnings.push(format!("answer is partial: {store}: {e}")),
             }
@@ -174,7 +178,9 @@ impl Fanout {
         let mut stream = store.series(request).await?;
         let (mut all, mut bytes) = (Vec::new(), 0);
         while let Some(mut batch) = stream.try_next().await? {
-            bytes += bytes_of(&batch, &bounds);
+            let more = bytes_of(&batch, &bounds);
+            bounds.held.add(more as u64)?;
+            bytes += more;
             all.append(&mut batch);
             bounds.admit(all.len(), bytes, limit)?;
         }
@@ -248,7 +254,8 @@ impl Queryable for Fanout {
 
 /// What series occupy, where that is bounded.
 fn bytes_of(series: &[Series], bounds: &ReadBounds) -> usize {
-    if bounds.max_bytes == 0 { 0 } else { series.iter().map(Series::bytes).sum() }
+    let matters = bounds.max_bytes > 0 || bounds.held.is_counted();
+    if !matters { 0 } else { series.iter().map(Series::bytes).sum() }
 }
 
 fn union(lists: Vec<Names>, mut warnings: Vec<String>, request: &LabelsRequest) -> Result<Names, StoreError> {

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_model::memory_share::Held;
 use cairn_model::tenant::TenantScope;
 use cairn_model::{Cancel, CancelOnDrop, ReadBounds};
 use cairn_promql::Engine;
@@ -26,8 +27,12 @@ impl Reading {
     pub fn begin(engine: &Engine, tenants: &TenantScope) -> Self {
         let may = engine.bounds_of(tenants);
         let cancel = Cancel::new();
-        let bounds =
-            ReadBounds { max_series: may.max_series, max_bytes: may.max_bytes, cancel: cancel.clone() };
+        let bounds = ReadBounds {
+            max_series: may.max_series,
+            max_bytes: may.max_bytes,
+            held: Held::of(engine.options().memory.clone()),
+            cancel: cancel.clone(),
+        };
         let clock = engine.options().clock.clone();
         Reading { bounds, timeout: may.timeout, clock, _gone: CancelOnDrop(cancel) }
     }

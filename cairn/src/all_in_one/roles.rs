@@ -10,6 +10,7 @@ use cairn_cluster::{ClusterOptions, Coordinator, RaftCoordinator};
 use cairn_compactor::plan::PlanConfig;
 use cairn_compactor::retention::Retention;
 use cairn_compactor::{Compactor, CompactorConfig};
+use cairn_model::memory_share::MemoryShare;
 use cairn_model::storage::Appendable;
 use cairn_model::tenant::TENANT_LABEL;
 use cairn_promql::{Engine, EngineOptions};
@@ -118,6 +119,7 @@ pub(super) fn engine(
         max_series: flags.query_max_series as u64,
         max_bytes: memory.query,
         tenant_bounds: Some(limits),
+        memory: Some(MemoryShare::of(memory.query)),
         ..defaults
     };
     Engine::new(Feature::apply(&flags.enable_feature, options))

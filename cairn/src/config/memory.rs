@@ -21,7 +21,7 @@ pub struct MemoryBudget {
     pub limit: u64,
     /// Write requests in hand.
     pub admission: u64,
-    /// Labels and chunks that one query may fetch.
+    /// Labels and chunks that queries may fetch, one or all at a time.
     pub query: u64,
     /// The head; from there on it takes no new series.
     pub head: u64,
@@ -29,7 +29,7 @@ pub struct MemoryBudget {
 
 impl MemoryBudget {
     /// Shares of `limit` bytes. Judgement: an eighth for requests, of which many small ones are in hand at a time, at
-    /// most 1 GiB; a quarter for a query, so that a few large ones fit; an eighth of what is left in reserve.
+    /// most 1 GiB; a quarter for queries; an eighth of what is left in reserve.
     pub fn of(limit: u64) -> Self {
         let (admission, query) = ((limit / 8).min(1 << 30), limit / 4);
         MemoryBudget { limit, admission, query, head: limit - admission - query - limit / 8 }

@@ -22,6 +22,7 @@ pub mod histogram;
 pub mod kahan;
 pub mod labels;
 pub mod matcher;
+pub mod memory_share;
 pub mod metadata;
 pub mod name_set;
 pub mod number;

@@ -3,7 +3,10 @@
 //! Series that several stores know are one in the end, so each store, and within it each block, holds its own part
 //! against the bounds; whoever joins the parts does it again.
 
+use std::sync::Arc;
+
 use crate::cancel::Cancel;
+use crate::memory_share::Held;
 use crate::storage::StoreError;
 
 /// Bounds of one request. Zero bounds nothing.
@@ -13,6 +16,8 @@ pub struct ReadBounds {
     pub max_series: u64,
     /// Bytes of labels, names and values.
     pub max_bytes: u64,
+    /// What it holds of the memory that requests share.
+    pub held: Arc<Held>,
     /// Set when nobody waits for the answer any more. Polled every few hundred series.
     pub cancel: Cancel,
 }

@@ -216,6 +216,9 @@ pub enum StoreError {
         "at least {needed} {what} are needed, the limit is {limit}: narrow the query's matchers or time range"
     )]
     LimitExceeded { what: String, needed: u64, limit: u64 },
+    /// Requests at a time hold too much memory together.
+    #[error("queries at a time hold {held} bytes, the limit is {limit}: try again, or raise --memory.limit")]
+    Busy { held: u64, limit: u64 },
     #[error("query was canceled")]
     Canceled,
     #[error("not supported: {0}")]

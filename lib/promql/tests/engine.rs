@@ -116,9 +116,12 @@ fn budgets_end_a_query_with_the_culprit() {
     let e = engine(|o| o.max_series = 2);
     let err = error(&e, &s, r#"sum(x_total{job="b"}) + sum(x_total)"#);
     assert_eq!(err.kind(), ErrorKind::Execution);
-    assert!(err.to_string().starts_with("query needs 4 series for x_total, the limit is 2"), "{err}");
+    assert!(
+        err.to_string().starts_with("query needs at least 4 series for x_total, the limit is 2"),
+        "{err}"
+    );
     let e = engine(|o| o.max_bytes = 1000);
-    assert!(matches!(error(&e, &s, "x_total"), QueryError::Budget { what: "bytes", .. }));
+    assert!(matches!(error(&e, &s, "x_total"), QueryError::Budget { what, .. } if what == "bytes"));
     let e = engine(|o| o.max_steps = 1000);
     let err = error(&e, &s, "max_over_time(x_total[1h:1s])");
     assert!(err.to_string().contains("x_total[1h:1s]"), "{err}");
@@ -143,7 +146,9 @@ fn a_tenants_bounds_hold_for_its_queries_alone() {
         let options = QueryOptions { tenants, ..QueryOptions::default() };
         wait(e.instant(&s, "count(x_total)", 3_600_000, &options)).map(|r| r.stats.series)
     };
-    assert!(matches!(asked("a"), Err(QueryError::Budget { what: "series", needed: 3, limit: 2, .. })));
+    assert!(
+        matches!(asked("a"), Err(QueryError::Budget { what, needed: 3, limit: 2, .. }) if what == "series")
+    );
     assert_eq!(asked("b").unwrap(), 3);
     assert_eq!(vector(&e, &s, "count(x_total)", 3_600_000), [("{}".to_owned(), 3.0)]);
 }

@@ -37,7 +37,7 @@ impl From<StoreError> for Failure {
         let text = e.to_string();
         Failure(match e {
             StoreError::Read { .. } => ApiError::Internal(text),
-            StoreError::Unavailable { .. } => ApiError::unavailable(text),
+            StoreError::Unavailable { .. } | StoreError::Busy { .. } => ApiError::unavailable(text),
             StoreError::LimitExceeded { .. } | StoreError::Unsupported(_) => ApiError::Unprocessable(text),
             StoreError::Canceled => ApiError::Canceled(text),
         })

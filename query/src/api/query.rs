@@ -152,6 +152,7 @@ impl QueryApi {
             timeout: Some(timeout),
             max_resolution_ms,
             samples_per_step: p.get("stats") == Some(STATS_ALL),
+            shares_memory: true,
             ..QueryOptions::default()
         })
     }

@@ -167,7 +167,7 @@ pub fn status(e: StoreError) -> Status {
     match e {
         StoreError::Read { .. } => Status::internal(text),
         StoreError::Unavailable { .. } => Status::unavailable(text),
-        StoreError::LimitExceeded { .. } => Status::resource_exhausted(text),
+        StoreError::LimitExceeded { .. } | StoreError::Busy { .. } => Status::resource_exhausted(text),
         StoreError::Canceled => Status::cancelled(text),
         StoreError::Unsupported(_) => Status::unimplemented(text),
     }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use cairn_model::Cancel;
+use cairn_model::memory_share::{Held, MemoryShare};
 use cairn_model::storage::{
     LabelsRequest, Names, SeriesRequest, SeriesStream, StoreApi, StoreError, StoreInfo,
 };
@@ -65,6 +66,36 @@ fn nine(bounds: QueryBounds, max_series: u64) -> Router {
         o.tenant_bounds = Some(Arc::new(OfA(bounds)));
         o.max_series = max_series;
     })
+}
+
+#[tokio::test]
+async fn queries_at_a_time_share_their_memory_and_are_busy_beyond_it() {
+    let one = |i: usize| {
+        let job = format!("job-{i}");
+        series(&[("__name__", "up"), ("job", &job), ("tenant_id", "a")], &[(0, 1.0)], None)
+    };
+    let store = Memory { name: "head", tenant: "a", series: (0..9).map(one).collect(), down: false };
+    let share = MemoryShare::of(1000);
+    let of_engine = share.clone();
+    let routes = routes(Arc::new(store), Arc::new(ManualClock::starting_at(1_000_000)), |o| {
+        o.memory = Some(of_engine);
+    });
+    let paths = ["/api/v1/query?query=up&time=0", "/api/v1/series?match[]=up&start=0&end=10"];
+    for path in paths {
+        assert_eq!(get_as(&routes, None, path).await.status, 200);
+        assert_eq!(share.held(), 0, "{path}: given back");
+    }
+    // Somebody else holds the most of it.
+    let other = Held::of(Some(share.clone()));
+    other.add(990).unwrap();
+    for path in paths {
+        let refused = get_as(&routes, None, path).await;
+        assert_eq!((refused.status, refused.headers.contains_key("retry-after")), (503, true), "{path}");
+        assert!(refused.error().contains("the limit is 1000: try again"), "{}", refused.error());
+        assert_eq!(share.held(), 990, "{path}: given back");
+    }
+    drop(other);
+    assert_eq!(get_as(&routes, None, paths[0]).await.status, 200);
 }
 
 /// GET of a path whose query may hold what a URL may not.

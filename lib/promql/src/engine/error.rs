@@ -1,5 +1,7 @@
 //! Why a query has no answer, in the kinds that the API tells apart.
 
+use std::borrow::Cow;
+
 use cairn_model::storage::StoreError;
 
 use crate::parser::duration::DurationError;
@@ -41,11 +43,11 @@ pub enum QueryError {
     TooManySamples,
     /// Another budget is used up; names the selector that did it.
     #[error(
-        "query needs {needed} {what} for {culprit}, the limit is {limit}: narrow the selector or the time range"
+        "query needs at least {needed} {what} for {culprit}, the limit is {limit}: narrow the selector or the time range"
     )]
     Budget {
         /// What there is too much of: `bytes`, `series`, `steps`.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How much the query needs.
         needed: u64,
         /// How much it may have.
@@ -88,7 +90,9 @@ impl QueryError {
             QueryError::Storage(StoreError::LimitExceeded { .. } | StoreError::Unsupported(_)) => {
                 ErrorKind::Execution
             }
-            QueryError::Storage(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
+            QueryError::Storage(StoreError::Unavailable { .. } | StoreError::Busy { .. }) => {
+                ErrorKind::Unavailable
+            }
             QueryError::Storage(StoreError::Read { .. })
             | QueryError::Decode { .. }
             | QueryError::Internal(_) => ErrorKind::Internal,

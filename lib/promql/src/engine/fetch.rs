@@ -1,11 +1,12 @@
 //! Reading what a plan asks for: all fetches at once, bounded by the query's budgets.
 
-use cairn_model::storage::{Queryable, Series, SeriesRequest};
+use cairn_model::ReadBounds;
+use cairn_model::storage::{Queryable, SelectedSeries, Series, SeriesRequest, StoreError};
 use cairn_model::tenant::TenantScope;
 use futures::future::try_join_all;
 
 use super::error::QueryError;
-use super::plan::Plan;
+use super::plan::{Fetch, Plan};
 
 /// What the fetches of a query may read.
 #[derive(Debug, Clone)]
@@ -14,10 +15,8 @@ pub struct FetchLimits {
     pub tenants: TenantScope,
     /// Coarsest resolution that the answer may have, 0 = raw.
     pub max_resolution_ms: i64,
-    /// Series of all selectors together, 0 = no limit.
-    pub max_series: u64,
-    /// Bytes of labels and chunks of all selectors together, 0 = no limit.
-    pub max_bytes: u64,
+    /// What all selectors together may read.
+    pub bounds: ReadBounds,
 }
 
 /// What was read.
@@ -40,16 +39,20 @@ pub async fn fetch(
     queryable: &dyn Queryable,
     limits: &FetchLimits,
 ) -> Result<Fetched, QueryError> {
-    let answers = try_join_all(plan.fetches.iter().map(|f| {
-        queryable.select(SeriesRequest {
+    let select = |f: &Fetch| {
+        let request = SeriesRequest {
             tenants: limits.tenants.clone(),
             max_resolution_ms: limits.max_resolution_ms,
             labels: f.labels.clone(),
             hints: f.hints.clone(),
+            // One selector alone is stopped by its store, several together are judged below.
+            bounds: limits.bounds.clone(),
             ..SeriesRequest::new(f.min_ms, f.max_ms, f.matchers.clone())
-        })
-    }))
-    .await?;
+        };
+        let (answer, text) = (queryable.select(request), f.text.clone());
+        async move { answer.await.map_err(|e| refused(e, text)) }
+    };
+    let answers: Vec<SelectedSeries> = try_join_all(plan.fetches.iter().map(select)).await?;
     let mut fetched = Fetched::default();
     let (mut series, mut bytes) = (Vec::new(), Vec::new());
     for answer in answers {
@@ -62,10 +65,20 @@ pub async fn fetch(
         }
         fetched.data.push(answer.series);
     }
-    within(plan, "series", &series, limits.max_series)?;
-    within(plan, "bytes", &bytes, limits.max_bytes)?;
+    within(plan, "series", &series, limits.bounds.max_series)?;
+    within(plan, "bytes", &bytes, limits.bounds.max_bytes)?;
     fetched.bytes = bytes.iter().sum();
     Ok(fetched)
+}
+
+/// A store's refusal; a bound of the query names its selector.
+fn refused(error: StoreError, culprit: String) -> QueryError {
+    match error {
+        StoreError::LimitExceeded { what, needed, limit } => {
+            QueryError::Budget { what: what.into(), needed, limit, culprit }
+        }
+        e => e.into(),
+    }
 }
 
 fn within(plan: &Plan, what: &'static str, needed: &[u64], limit: u64) -> Result<(), QueryError> {
@@ -75,5 +88,5 @@ fn within(plan: &Plan, what: &'static str, needed: &[u64], limit: u64) -> Result
     }
     let most = needed.iter().enumerate().max_by_key(|(_, n)| **n).map_or(0, |(i, _)| i);
     let culprit = plan.fetches.get(most).map_or_else(String::new, |f| f.text.clone());
-    Err(QueryError::Budget { what, needed: total, limit, culprit })
+    Err(QueryError::Budget { what: what.into(), needed: total, limit, culprit })
 }

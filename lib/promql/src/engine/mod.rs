@@ -27,9 +27,10 @@ pub mod samples;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_model::memory_share::{Held, MemoryShare};
 use cairn_model::storage::Queryable;
 use cairn_model::tenant::TenantScope;
-use cairn_model::{CancelOnDrop, TimestampMs};
+use cairn_model::{CancelOnDrop, ReadBounds, TimestampMs};
 use cairn_runtime::{Clock, CpuPool};
 use futures::future::{Either, select};
 
@@ -72,6 +73,8 @@ pub struct EngineOptions {
     pub max_steps: u64,
     /// What queries of certain tenants may use up, within the bounds above; asked at every query.
     pub tenant_bounds: Option<Arc<dyn TenantBounds>>,
+    /// What queries that share memory may read together: labels and chunks.
+    pub memory: Option<Arc<MemoryShare>>,
     /// Experimental parts of the language that are allowed.
     pub features: Features,
     /// Metric names go at the end of an evaluation (Prometheus' `promql-delayed-name-removal`).
@@ -102,6 +105,7 @@ impl EngineOptions {
             max_bytes: 0,
             max_steps: MAX_STEPS,
             tenant_bounds: None,
+            memory: None,
             features: Features::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,
@@ -129,6 +133,8 @@ pub struct QueryOptions {
     pub samples_per_step: bool,
     /// Ends the query early.
     pub cancel: Cancel,
+    /// Whether it must fit into [`EngineOptions::memory`] beside the others.
+    pub shares_memory: bool,
 }
 
 impl Default for QueryOptions {
@@ -140,6 +146,7 @@ impl Default for QueryOptions {
             max_resolution_ms: 0,
             samples_per_step: false,
             cancel: Cancel::new(),
+            shares_memory: false,
         }
     }
 }
@@ -291,11 +298,17 @@ impl Engine {
         let plan = self.plan(query, times, options)?;
         let planned = o.clock.monotonic();
 
+        // When the caller goes away, so does this guard, and those who work for it notice.
+        let gone = CancelOnDrop(Cancel::new());
         let limits = FetchLimits {
             tenants: options.tenants.clone(),
             max_resolution_ms: options.max_resolution_ms,
-            max_series: bounds.max_series,
-            max_bytes: bounds.max_bytes,
+            bounds: ReadBounds {
+                max_series: bounds.max_series,
+                max_bytes: bounds.max_bytes,
+                held: Held::of(o.memory.clone().filter(|_| options.shares_memory)),
+                cancel: gone.0.clone(),
+            },
         };
         let fetched = {
             let fetch = std::pin::pin!(fetch::fetch(&plan, queryable, &limits));
@@ -306,8 +319,6 @@ impl Engine {
         };
         let read = o.clock.monotonic();
 
-        // When the caller goes away, so does this guard, and the evaluation notices.
-        let gone = CancelOnDrop(Cancel::new());
         let cancels = [options.cancel.clone(), gone.0.clone()];
         let budget = Arc::new(Budget::new(bounds.max_samples, cancels, started + timeout, o.clock.clone()));
         let grid = plan.grid;

@@ -154,7 +154,7 @@ impl<'q> Planner<'q> {
             return Ok(());
         }
         let culprit = span.text(self.query).to_owned();
-        Err(QueryError::Budget { what: "steps", needed, limit, culprit })
+        Err(QueryError::Budget { what: "steps".into(), needed, limit, culprit })
     }
 
     /// What a selector right inside of `func` reads of downsampled data. Where there is none all selectors read the same,
