@@ -75,6 +75,16 @@ pub const STAGES: &[Stage] = &[
             Cargo(&["test", "--workspace", "--test", "e2e", "--", "--nocapture"]),
         ],
     },
+    // The HTTP and gRPC APIs: in process, and beside a Prometheus.
+    Stage {
+        name: "api",
+        peers: &["prometheus", "thanos"],
+        when: ByName,
+        steps: &[
+            Cargo(&["build", "--workspace", "--all-targets"]),
+            Cargo(&["test", "--workspace", "--test", "api", "--test", "http", "--test", "grpc"]),
+        ],
+    },
     Stage {
         name: "golden",
         peers: &["prometheus"],
