@@ -153,7 +153,8 @@ impl Bench {
             assert!(!filled.verdicts.is_failure());
             sent.new += filled.trail.entries.iter().filter(|e| **e == NO_ENTRY).count();
             filled.trail.new.iter_mut().for_each(|l| l.store_ref = 1 + l.hash);
-            self.identity.learn(&filled.trail.new, &mut filled.trail.entries, 1);
+            let wanted = self.identity.learn(&filled.trail.new, &mut filled.trail.entries, 1);
+            self.identity.bring_memory(wanted);
             std::hint::black_box(&filled.batch);
             let (batch, trail) = (Some(Box::new(filled.batch)), filled.trail);
             self.scratch.give(Scratch { batch, trail, ..filled.scratch });

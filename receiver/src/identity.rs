@@ -12,13 +12,17 @@
 //! Invariant: an entry is believed only when its whole key is equal, so a prediction can be wrong but never
 //! harmful. The store checks the reference.
 //!
+//! Everyone waits for the write lock, so under it work is bounded by what a request brings: the table and the list of
+//! entries grow in steps, into memory that was made ahead ([`Identity::bring_memory`]), and entries that nobody sends are
+//! looked for a few at a time (`SWEPT_FOR_NEW`).
+//!
 //! This is a hot file: recalling a series takes no lock of its own (one read lock a request) and allocates
 //! nothing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use cairn_proto::v1;
-use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Zeros};
+use cairn_runtime::memory::{AllZeros, HUGE_PAGE_BYTES, Huge, Pages};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::slots::Slots;
@@ -27,17 +31,20 @@ use crate::wire_keys::WireKeys;
 /// Stands for no entry.
 pub const NO_ENTRY: u32 = u32::MAX;
 
-/// Entries of a chunk, which is a huge page. Only a tenant's first chunk is smaller, and grows.
-const CHUNK: usize = HUGE_PAGE_BYTES / size_of::<Entry>();
-/// Entries of a tenant's first chunk at first.
-const FIRST_CHUNK: usize = 1024;
+/// Entries of a huge page.
+const PAGE_ENTRIES: usize = HUGE_PAGE_BYTES / size_of::<Entry>();
 
 /// Length of a stamp of [`Identity::stamp`], in seconds. Coarse, because writing one dirties a cache line.
 const STAMP_S: u64 = 600;
 /// Stamps after which an entry that nobody sent is dropped: two hours, like a head's series.
 const IDLE_STAMPS: u32 = 12;
-/// Stamps between two sweeps.
+/// Stamps between the beginnings of two sweeps.
 const SWEEP_STAMPS: u32 = 3;
+/// Entries that a sweep looks at for each new one. So a sweep is over when an eighth as many series came as there are, and
+/// an eighth more than were sent lately are kept at most. Judgement: a new series costs ten times as much.
+const SWEPT_FOR_NEW: usize = 8;
+/// When a vacant entry was seen: it never becomes idle.
+const VACANT: u32 = u32::MAX;
 
 /// What one tenant's senders have sent.
 pub struct Identity {
@@ -45,20 +52,60 @@ pub struct Identity {
     max_entries: usize,
 }
 
-#[derive(Default)]
 struct Table {
     index: Slots,
-    chunks: Vec<Zeros<Entry>>,
-    /// Entries ever used; those behind are zeros.
-    made: usize,
-    free: Vec<u32>,
-    swept: u32,
+    /// All entries ever used.
+    entries: Pages<Entry, PAGE_ENTRIES>,
+    /// The vacant entry that is used next; its hash names the one behind it.
+    vacant: u32,
+    sweep: Sweep,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table {
+            index: Slots::default(),
+            entries: Pages::default(),
+            vacant: NO_ENTRY,
+            sweep: Sweep::default(),
+        }
+    }
+}
+
+/// A walk over the entries that were there when it began.
+#[derive(Default)]
+struct Sweep {
+    begun: u32,
+    next: usize,
+    end: usize,
+}
+
+impl Sweep {
+    fn begin(&mut self, stamp: u32, end: usize) {
+        *self = Sweep { begun: stamp, next: 0, end };
+    }
+}
+
+/// Memory that a table will need soon and that nobody makes yet: whoever is given this brings it.
+#[must_use]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    entries: bool,
+    slots: bool,
+}
+
+impl Wanted {
+    /// Whether it is any.
+    pub fn any(self) -> bool {
+        self.entries || self.slots
+    }
 }
 
 /// A known wire key; 48 bytes of content.
 #[derive(Debug)]
 pub struct Entry {
     key: u128,
+    /// Of a vacant one, the next that is vacant.
     hash: u64,
     store_ref: AtomicU64,
     /// Length of the label region, 0 for 2.0.
@@ -134,17 +181,20 @@ impl Identity {
 
     /// Forgets everything: limits have changed, so that every series must be judged again.
     pub fn clear(&self) {
-        *self.table.write() = Table::default();
+        let forgotten = std::mem::take(&mut *self.table.write());
+        drop(forgotten); // without the lock: its memory goes back to the system
     }
 
     /// Remembers the new series of a request. `entries` names the entry of each of its series in order,
-    /// [`NO_ENTRY`] where there was none, and is completed; neighbours become each other's predictions.
-    pub fn learn(&self, new: &[Learned], entries: &mut [u32], stamp: u32) {
+    /// [`NO_ENTRY`] where there was none, and is completed; neighbours become each other's predictions. Gives what memory
+    /// shall be brought before more series come.
+    pub fn learn(&self, new: &[Learned], entries: &mut [u32], stamp: u32) -> Wanted {
         if new.is_empty() {
-            return;
+            return Wanted::default();
         }
+        self.table.read().index.begin(new.iter().map(|learned| learned.key));
         let mut table = self.table.write();
-        table.sweep_if_due(stamp, new.len(), self.max_entries);
+        table.make_room(stamp, new.len(), self.max_entries);
         for learned in new {
             let entry = table.insert(learned, stamp);
             entries[learned.position as usize] = entry;
@@ -157,6 +207,19 @@ impl Identity {
             if let Some(&next) = entries.get(at + 1) {
                 table.link(entries[at], next);
             }
+        }
+        Wanted { entries: table.entries.ahead().claim(), slots: table.index.ahead().claim() }
+    }
+
+    /// Makes memory that the table wants, and brings it. Takes milliseconds, none of them under the lock.
+    pub fn bring_memory(&self, wanted: Wanted) {
+        if wanted.entries {
+            let page = Huge::touched();
+            self.table.write().entries.ahead().bring(page);
+        }
+        if wanted.slots {
+            let page = Huge::touched();
+            self.table.write().index.ahead().bring(page);
         }
     }
 
@@ -261,12 +324,12 @@ impl View<'_> {
 impl Table {
     #[inline]
     fn get(&self, id: u32) -> Option<&Entry> {
-        self.chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)
+        self.entries.get(id as usize)
     }
 
     #[inline]
     fn entry(&self, id: u32) -> &Entry {
-        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        &self.entries[id as usize]
     }
 
     #[inline]
@@ -298,59 +361,68 @@ impl Table {
             seen: AtomicU32::new(stamp),
             metadata: AtomicU32::new(0),
         };
-        let id = self.free.pop().unwrap_or_else(|| self.new_place());
-        self.chunks[id as usize / CHUNK][id as usize % CHUNK] = entry;
+        let id = self.place();
+        self.entries[id as usize] = entry;
         self.index.insert(key, id);
         id
     }
 
-    /// The next place that no entry had yet.
-    fn new_place(&mut self) -> u32 {
-        let (chunk, at) = (self.made / CHUNK, self.made % CHUNK);
-        match self.chunks.get_mut(chunk) {
-            None if chunk == 0 => self.chunks.push(Zeros::new(FIRST_CHUNK)),
-            None => self.chunks.push(Zeros::new(CHUNK)),
-            Some(first) if at == first.len() => {
-                let mut larger = Zeros::new((at * 2).min(CHUNK));
-                larger[..at].swap_with_slice(first);
-                *first = larger;
-            }
-            Some(_) => {}
+    /// A place for an entry: one that is vacant, else one that no entry had yet.
+    fn place(&mut self) -> u32 {
+        if let Some(behind) = self.get(self.vacant).map(|vacant| vacant.hash as u32) {
+            return std::mem::replace(&mut self.vacant, behind);
         }
-        self.made += 1;
-        (self.made - 1) as u32
+        self.entries.grow(1);
+        (self.entries.len() - 1) as u32
     }
 
-    /// Makes room for `coming` entries: drops those that nobody sent for long, and everything when that is not
-    /// enough.
-    fn sweep_if_due(&mut self, stamp: u32, coming: usize, max_entries: usize) {
-        let full = self.index.len() + coming > max_entries;
-        if full || stamp >= self.swept.saturating_add(SWEEP_STAMPS) {
-            self.swept = stamp;
-            let Table { index, chunks, free, .. } = self;
-            index.retain(|id| {
-                let entry = &mut chunks[id as usize / CHUNK][id as usize % CHUNK];
-                let keep = entry.seen.load(Relaxed).saturating_add(IDLE_STAMPS) >= stamp;
-                if !keep {
-                    // Predictions may still lead here: nothing has this key and this length.
-                    (entry.key, entry.region_len) = (0, u32::MAX);
-                    free.push(id);
-                }
-                keep
-            });
+    /// Makes room for `coming` entries: drops some that nobody sent for long, and when the table is full whichever the
+    /// sweep meets next.
+    fn make_room(&mut self, stamp: u32, coming: usize, max_entries: usize) {
+        if self.sweep.next == self.sweep.end && stamp >= self.sweep.begun.saturating_add(SWEEP_STAMPS) {
+            self.sweep.begin(stamp, self.entries.len());
         }
-        if self.index.len() + coming > max_entries {
-            *self = Table { swept: stamp, ..Table::default() };
+        let until = self.sweep.end.min(self.sweep.next + coming * SWEPT_FOR_NEW);
+        while self.sweep.next < until {
+            let seen = self.entries[self.sweep.next].seen.load(Relaxed);
+            if seen.saturating_add(IDLE_STAMPS) < stamp {
+                self.forget(self.sweep.next);
+            }
+            self.sweep.next += 1;
         }
+        while self.index.len() + coming > max_entries && !self.index.is_empty() {
+            if self.sweep.next == self.sweep.end {
+                self.sweep.begin(stamp, self.entries.len());
+            }
+            if self.entries[self.sweep.next].seen.load(Relaxed) != VACANT {
+                self.forget(self.sweep.next);
+            }
+            self.sweep.next += 1;
+        }
+    }
+
+    fn forget(&mut self, at: usize) {
+        let entry = &mut self.entries[at];
+        self.index.remove(entry.key, at as u32);
+        // Predictions may still lead here: nothing has this key and this length.
+        (entry.key, entry.region_len) = (0, u32::MAX);
+        (entry.hash, entry.seen) = (u64::from(self.vacant), AtomicU32::new(VACANT));
+        self.vacant = at as u32;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn learned(position: u32, key: u128) -> Learned {
         Learned { position, key, region_len: 0, hash: key as u64, store_ref: key as u64 }
+    }
+
+    /// Keys are hashes.
+    fn spread(i: u128) -> u128 {
+        i.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
     }
 
     /// Sends series by key, as the receiver does; gives how many were predicted, found and new.
@@ -378,8 +450,15 @@ mod tests {
                 last = id;
             }
         }
-        identity.learn(&new, &mut entries, stamp);
+        let wanted = identity.learn(&new, &mut entries, stamp);
+        identity.bring_memory(wanted);
         (predicted, found, new.len())
+    }
+
+    /// Places that no entry has.
+    fn vacant(identity: &Identity) -> usize {
+        let table = identity.table.read();
+        std::iter::successors(table.get(table.vacant), |vacant| table.get(vacant.hash as u32)).count()
     }
 
     #[test]
@@ -402,17 +481,40 @@ mod tests {
     }
 
     #[test]
-    fn entries_stay_where_they_are_when_their_chunk_grows() {
+    fn a_table_of_several_pages_uses_those_that_were_brought() {
         let identity = Identity::new(1 << 20);
-        let keys: Vec<u128> = (1..=2 * CHUNK as u128 + 7).collect();
+        let held = || {
+            let mut table = identity.table.write();
+            (table.entries.ahead().bytes(), table.index.ahead().bytes())
+        };
+        let keys: Vec<u128> = (1..=3 * PAGE_ENTRIES as u128).map(spread).collect();
+        let (mut last, mut entries, mut slots) = ((0, 0), 0, 0);
         for part in keys.chunks(999) {
-            send(&identity, part, 1);
+            assert_eq!(send(&identity, part, 1).2, part.len());
+            // Held until it is used: it was brought, and then it was the table's.
+            let now = held();
+            entries += usize::from(last.0 > now.0);
+            slots += usize::from(last.1 > now.1);
+            last = now;
         }
-        assert_eq!(identity.len(), keys.len());
-        let (_, _, new) = send(&identity, &keys, 1);
-        assert_eq!(new, 0);
-        let sizes: Vec<usize> = identity.table.read().chunks.iter().map(|c| c.len()).collect();
-        assert_eq!(sizes, [CHUNK; 3]);
+        assert_eq!((entries, slots), (3, 2));
+        assert_eq!((send(&identity, &keys, 1).2, identity.len()), (0, keys.len()));
+        identity.clear();
+        assert_eq!((identity.len(), held()), (0, (0, 0)));
+    }
+
+    #[test]
+    fn memory_that_comes_after_it_was_needed_is_not_kept() {
+        let identity = Identity::new(1 << 20);
+        let (mut wanted, mut next) = (Wanted::default(), 1);
+        while !wanted.any() {
+            let new: Vec<_> = (next..next + 500).map(|key| learned(0, spread(key))).collect();
+            wanted = identity.learn(&new, &mut [NO_ENTRY], 1);
+            next += 500;
+        }
+        identity.clear();
+        identity.bring_memory(wanted);
+        assert_eq!(identity.table.write().entries.ahead().bytes(), 0);
     }
 
     #[test]
@@ -440,9 +542,60 @@ mod tests {
         send(&identity, &[1], IDLE_STAMPS);
         assert_eq!(send(&identity, &[4], IDLE_STAMPS + 2), (0, 0, 1));
         assert_eq!(identity.len(), 2, "1 and 4 are left");
-        assert_eq!(identity.table.read().made, 3, "places");
+        assert_eq!((identity.table.read().entries.len(), vacant(&identity)), (3, 1));
         // A prediction into a place that has a new owner is not believed.
         assert_eq!(send(&identity, &[1, 2], IDLE_STAMPS + 2), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_sweep_looks_at_a_few_entries_for_each_new_one_and_spares_what_was_sent() {
+        let identity = Identity::new(1 << 20);
+        let keys: Vec<u128> = (1..=1000).collect();
+        let late = IDLE_STAMPS + 2;
+        send(&identity, &keys, 1);
+        send(&identity, &keys[..4], late);
+        send(&identity, &[2000], late);
+        assert_eq!(identity.len(), 1000 + 1 - (SWEPT_FOR_NEW - 4), "four of the first eight were idle");
+        let new: Vec<u128> = (2001..2200).collect();
+        send(&identity, &new, late);
+        assert_eq!(identity.len(), 4 + 1 + new.len());
+        assert_eq!(identity.table.read().entries.len(), 1000, "places were used again");
+        assert_eq!(vacant(&identity), 1000 - identity.len());
+        // The next sweep is not due yet, so nothing is looked at for these.
+        send(&identity, &[3000], late + SWEEP_STAMPS - 1);
+        assert_eq!(identity.table.read().sweep.begun, late);
+    }
+
+    #[test]
+    fn a_full_table_drops_no_more_than_it_must() {
+        let identity = Identity::new(100);
+        let keys: Vec<u128> = (1..=100).collect();
+        send(&identity, &keys, 1);
+        let new: Vec<u128> = (1001..=1010).collect();
+        send(&identity, &new, 1);
+        assert_eq!((identity.len(), vacant(&identity)), (100, 0));
+        assert_eq!(send(&identity, &new, 1).2, 0);
+        assert_eq!(send(&identity, &keys[10..], 1).2, 0, "the first ten had to go");
+    }
+
+    proptest! {
+        /// Known series come again, new ones come, idle ones and some of a full table go.
+        #[test]
+        fn what_was_just_sent_is_known_and_places_are_not_lost(
+            ops in prop::collection::vec((0u128..900, 1u128..250, 0u32..6), 1..30)
+        ) {
+            let (identity, mut stamp) = (Identity::new(300), 1);
+            for (first, count, later) in ops {
+                stamp += later;
+                let keys: Vec<u128> = (first..first + count).map(|i| spread(i + 1)).collect();
+                let has_room = identity.len() + keys.len() <= 300;
+                send(&identity, &keys, stamp);
+                prop_assert!(!has_room || send(&identity, &keys, stamp).2 == 0);
+                prop_assert!(identity.len() <= 300);
+                let places = identity.table.read().entries.len();
+                prop_assert_eq!(identity.len() + vacant(&identity), places);
+            }
+        }
     }
 
     #[test]

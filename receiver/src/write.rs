@@ -16,12 +16,12 @@ use cairn_net::body::BodyReader;
 use cairn_proto::snappy::{self, SnappyError};
 use cairn_proto::{DecodeError, Version};
 use futures::FutureExt;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::admission::{Overloaded, Permit};
 use crate::buffers::PooledBuffer;
 use crate::fill::{FillError, Filled, Rules, Trail, fill, refill};
-use crate::identity::{Identity, NO_ENTRY};
+use crate::identity::{Identity, NO_ENTRY, Wanted};
 use crate::judge::TimeWindow;
 use crate::metrics::Recalled;
 use crate::receiver::Receiver;
@@ -133,7 +133,10 @@ impl Receiver {
             if !appended.unknown.is_empty() {
                 self.resend(&mut work, &trail, &appended.unknown, &mut outcome, &mut verdicts).await?;
             }
-            learn(&work, &mut trail, &appended.refs);
+            let wanted = learn(&work, &mut trail, &appended.refs);
+            if wanted.any() {
+                self.bring_memory(&work.tenant, wanted);
+            }
         }
         scratch.trail = trail;
         self.scratch.give(scratch);
@@ -228,6 +231,16 @@ impl Receiver {
         );
         Ok(())
     }
+
+    /// Makes memory of the order cache beside the requests, so that none waits for it.
+    fn bring_memory(&self, tenant: &Arc<Tenant>, wanted: Wanted) {
+        let (cpu, tenant) = (self.runtime.cpu.clone(), tenant.clone());
+        self.runtime.tasks.spawn("order cache memory", async move {
+            if let Err(e) = cpu.run_blocking(move || tenant.identity.bring_memory(wanted)).await {
+                warn!(error = %e, "cannot make memory before it is needed: requests will wait for it");
+            }
+        });
+    }
 }
 
 impl Outcome {
@@ -271,17 +284,19 @@ impl Work {
     }
 }
 
-/// Remembers the wire keys of series that came with labels and that the store has given a reference.
-fn learn(work: &Work, trail: &mut Trail, refs: &[u64]) {
+/// Remembers the wire keys of series that came with labels and that the store has given a reference. Gives what memory
+/// they want.
+fn learn(work: &Work, trail: &mut Trail, refs: &[u64]) -> Wanted {
     trail.new.retain_mut(|learned| {
         learned.store_ref = refs.get(learned.position as usize).copied().unwrap_or(0);
         learned.store_ref != 0
     });
     let identity = &work.tenant.identity;
-    identity.learn(&trail.new, &mut trail.entries, work.stamp);
+    let wanted = identity.learn(&trail.new, &mut trail.entries, work.stamp);
     if !trail.described.is_empty() {
         identity.describe(trail.described.drain(..));
     }
+    wanted
 }
 
 fn overloaded(e: Overloaded) -> ApiError {

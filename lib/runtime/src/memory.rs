@@ -4,6 +4,7 @@
 //! to be translated.
 
 mod ahead;
+mod pages;
 mod process;
 
 use std::ffi::c_void;
@@ -14,6 +15,7 @@ use std::ptr::{NonNull, null_mut};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 pub use ahead::Ahead;
+pub use pages::Pages;
 pub use process::own_bytes;
 
 /// Bytes of a huge page.
@@ -28,8 +30,10 @@ const PAGE_BYTES: usize = 4096;
 /// It must be one, padding aside, and the type must own nothing that has to be dropped.
 pub unsafe trait AllZeros {}
 
-// SAFETY: bytes.
-unsafe impl<const N: usize> AllZeros for [u8; N] {}
+// SAFETY: a number.
+unsafe impl AllZeros for u8 {}
+// SAFETY: each of them is.
+unsafe impl<T: AllZeros, const N: usize> AllZeros for [T; N] {}
 
 /// A value in memory of its own, in huge pages where the system has them.
 ///
@@ -158,6 +162,14 @@ impl<T: AllZeros> Zeros<T> {
         }
         // SAFETY: zeros are values of the type.
         Zeros::Small(unsafe { Box::new_zeroed_slice(len).assume_init() })
+    }
+}
+
+impl<T, const N: usize> From<Huge<[T; N]>> for Zeros<T> {
+    fn from(values: Huge<[T; N]>) -> Self {
+        let mapping = NonNull::slice_from_raw_parts(values.mapping.cast(), N);
+        std::mem::forget(values); // the mapping has another owner now, of the same size
+        Zeros::Large(Huge { mapping })
     }
 }
 
