@@ -174,3 +174,6 @@ impl Db {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ fn exemplar_records(head: &Head, tenant: &Tenant) -> impl Iterator<Item = Vec<u8
     };
     kept.chunks(RECORD_EXEMPLARS).map(record).collect::<Vec<_>>().into_iter()
 }
+
+#[cfg(test)]
+mod tests;

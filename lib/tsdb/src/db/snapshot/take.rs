@@ -139,7 +139,7 @@ impl Db {
     }
 
     /// Ends the files that are being filled, so that all full chunks so far are on disk. Gives the files.
-    async fn settle_head_files(&self) -> Result<Vec<PartitionFiles>, TsdbError> {
+    pub(in crate::db) async fn settle_head_files(&self) -> Result<Vec<PartitionFiles>, TsdbError> {
         let mut ends = Vec::new();
         for partition in &self.head.partitions {
             let mut partition = partition.write();
