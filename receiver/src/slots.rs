@@ -74,7 +74,7 @@ impl Slots {
     #[inline]
     pub fn find(&self, key: u128, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag_of(key);
-        let segment = self.slots.part(self.segment_of(tag) * self.segment_slots, self.segment_slots)?;
+        let segment = self.segment(self.segment_of(tag))?;
         let mut at = home(tag, segment);
         loop {
             let slot = segment.get(at)?;
@@ -97,7 +97,7 @@ impl Slots {
     pub fn begin(&self, keys: impl Iterator<Item = u128>) {
         let tag_at_home = |key| {
             let tag = tag_of(key);
-            let segment = self.slots.part(self.segment_of(tag) * self.segment_slots, self.segment_slots);
+            let segment = self.segment(self.segment_of(tag));
             segment.and_then(|segment| segment.get(home(tag, segment))).map_or(0, |slot| slot.tag)
         };
         std::hint::black_box(keys.fold(0, |all, key| all ^ tag_at_home(key)));
@@ -201,11 +201,18 @@ impl Slots {
     #[inline]
     fn segment_of(&self, tag: u32) -> usize {
         let number = tag as usize & self.mask;
-        if number < self.segments.len() { number } else { number & (self.mask >> 1) }
+        // In the middle of a doubling it is as often the one as the other.
+        std::hint::select_unpredictable(number < self.segments.len(), number, number & (self.mask >> 1))
+    }
+
+    /// Its slots. A segment with fewer than [`SEGMENT_SLOTS`] is the first.
+    #[inline]
+    fn segment(&self, number: usize) -> Option<&[Slot]> {
+        self.slots.part(number * SEGMENT_SLOTS, self.segment_slots)
     }
 
     fn segment_mut(&mut self, number: usize) -> Option<&mut [Slot]> {
-        self.slots.part_mut(number * self.segment_slots, self.segment_slots)
+        self.slots.part_mut(number * SEGMENT_SLOTS, self.segment_slots)
     }
 }
 
