@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::http::{api, encode, get};
+use crate::http::{api, encode, metric};
 use crate::process::{Cairn, Process, built, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,12 +47,6 @@ fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn metric(cairn: &Cairn, name: &str) -> Result<f64> {
-    let (_, text) = get(&cairn.http, "/metrics", &[])?;
-    let line = text.lines().find(|l| l.starts_with(name)).with_context(|| format!("no {name}"))?;
-    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
-}
-
 #[test]
 fn a_torn_log_loses_nothing_and_a_damaged_one_its_damaged_part() -> Result<()> {
     let temp = tempfile::tempdir()?;
@@ -68,7 +62,10 @@ fn a_torn_log_loses_nothing_and_a_damaged_one_its_damaged_part() -> Result<()> {
     let cairn = Cairn::start(dir, &data, &[QUIET])?;
     let found = verify(&cairn, &log)?;
     ensure!(found["missing"] == 0 && found["acked"] == 10_000, "{found}");
-    ensure!(metric(&cairn, "prometheus_tsdb_wal_corruptions_total")? == 0.0, "a torn end is no corruption");
+    ensure!(
+        metric(&cairn.http, "prometheus_tsdb_wal_corruptions_total")? == 0.0,
+        "a torn end is no corruption"
+    );
     cairn.process.kill()?;
 
     // A flipped byte in the middle: its request is gone, all others are there, and the segment is named.
@@ -80,7 +77,7 @@ fn a_torn_log_loses_nothing_and_a_damaged_one_its_damaged_part() -> Result<()> {
     let found = verify(&cairn, &log)?;
     let missing = found["missing"].as_u64().context("a count")?;
     ensure!((1..=500).contains(&missing), "at most the requests of one frame: {found}");
-    ensure!(metric(&cairn, "prometheus_tsdb_wal_corruptions_total")? == 1.0, "counted");
+    ensure!(metric(&cairn.http, "prometheus_tsdb_wal_corruptions_total")? == 1.0, "counted");
     let name = segment.file_name().context("a name")?.to_string_lossy().into_owned();
     let said = cairn.process.log_tail();
     ensure!(said.contains(&name) && said.contains("is damaged at bytes"), "{said}");

@@ -33,6 +33,13 @@ pub fn api(address: &str, path: &str, headers: &[(&str, &str)]) -> Result<Value>
     Ok(answer["data"].take())
 }
 
+/// The first metric of `/metrics` whose line begins so.
+pub fn metric(address: &str, begin: &str) -> Result<f64> {
+    let (_, text) = get(address, "/metrics", &[])?;
+    let line = text.lines().find(|l| l.starts_with(begin)).with_context(|| format!("no {begin}"))?;
+    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
+}
+
 /// Percent-encodes everything that is not a letter or digit.
 pub fn encode(text: &str) -> String {
     text.bytes()

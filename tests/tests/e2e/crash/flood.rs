@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{start_load, verify};
-use crate::http::get;
+use crate::http::{get, metric};
 use crate::process::{Cairn, built};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -16,12 +16,6 @@ const FLOOD: &[&str] =
 const LIMIT: &str = "--memory.limit=128MiB";
 
 const CREATED: &str = "prometheus_tsdb_head_series_created_total ";
-
-fn metric(cairn: &Cairn, name: &str) -> Result<f64> {
-    let (_, text) = get(&cairn.http, "/metrics", &[])?;
-    let line = text.lines().find(|l| l.starts_with(name)).with_context(|| format!("no {name}"))?;
-    Ok(line.rsplit(' ').next().context("a value")?.parse()?)
-}
 
 #[test]
 fn a_flood_of_series_is_refused_at_the_limit_and_taken_when_it_is_raised() -> Result<()> {
@@ -34,8 +28,8 @@ fn a_flood_of_series_is_refused_at_the_limit_and_taken_when_it_is_raised() -> Re
     let cairn = start(&[LIMIT])?;
     let load = start_load(dir, &cairn.write, &log, 0, FLOOD)?;
     ensure!(load.wait(PATIENCE)? == 1, "some must be refused");
-    let refused = metric(&cairn, "cairn_memory_refused_total{what=\"series\"}")?;
-    let series = metric(&cairn, CREATED)?;
+    let refused = metric(&cairn.http, "cairn_memory_refused_total{what=\"series\"}")?;
+    let series = metric(&cairn.http, CREATED)?;
     ensure!(refused > 0.0 && series > 50_000.0 && series < 300_000.0, "{series} taken, {refused} refused");
     let (status, _) = get(&cairn.http, "/-/ready", &[])?;
     ensure!(status == 200, "the node is ready: status {status}");
@@ -47,7 +41,7 @@ fn a_flood_of_series_is_refused_at_the_limit_and_taken_when_it_is_raised() -> Re
     ensure!(verify(&cairn, &log)? == acked);
     let load = start_load(dir, &cairn.write, &log, 0, FLOOD)?;
     ensure!(load.wait(PATIENCE)? == 0, "everything is taken");
-    let more = metric(&cairn, CREATED)?;
+    let more = metric(&cairn.http, CREATED)?;
     ensure!(series + more >= 300_000.0, "{series} taken before, {more} afterwards");
     println!("series={series} acked={acked} missing=0 doubled=0");
     ensure!(cairn.process.terminate(PATIENCE)? == 0, "cairn must end well after SIGTERM");
