@@ -14,7 +14,7 @@ use crate::storage::StoreError;
 pub struct ReadBounds {
     /// Series.
     pub max_series: u64,
-    /// Bytes of labels, names and values.
+    /// Bytes of labels, names, values and chunks.
     pub max_bytes: u64,
     /// What it holds of the memory that requests share.
     pub held: Arc<Held>,

@@ -79,6 +79,7 @@ impl Store for StoreGrpc {
         let (wanted, to_wire) = (Wanted::of(&r), self.to_wire.clone());
         let mut rest = series.into_iter();
         let frames = std::iter::from_fn(move || {
+            let _ = &reading; // what is being sent is still held
             let part: Vec<Series> = rest.by_ref().take(batch).collect();
             (!part.is_empty()).then(|| encode(part, batch, &wanted, &*to_wire))
         });

@@ -48,7 +48,7 @@ pub enum QueryError {
     Budget {
         /// What there is too much of: `bytes`, `series`, `steps`.
         what: Cow<'static, str>,
-        /// How much the query needs.
+        /// How much the query needs at least.
         needed: u64,
         /// How much it may have.
         limit: u64,

@@ -45,7 +45,7 @@ pub async fn fetch(
             max_resolution_ms: limits.max_resolution_ms,
             labels: f.labels.clone(),
             hints: f.hints.clone(),
-            // One selector alone is stopped by its store, several together are judged below.
+            // A selector that needs too much alone is stopped by its store; what several need together is judged below.
             bounds: limits.bounds.clone(),
             ..SeriesRequest::new(f.min_ms, f.max_ms, f.matchers.clone())
         };

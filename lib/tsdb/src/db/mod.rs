@@ -3,7 +3,8 @@
 //! [`Db::open`] replays the log ([`replay`]), with [`Db::begin`] writes are taken meanwhile ([`early`]); [`Db::append`] applies a batch to the head and answers when the
 //! [`journal`] has it on disk ([`append`]); [`Db::head_store`] and [`Db::blocks`] answer readers; [`seal`] closes
 //! windows, cuts them into blocks ([`cut`]) and releases them; [`snapshot`] spares a start most of the log; [`maintain`] is
-//! the housekeeping that a background task calls; [`memory`] is asked before samples are taken. [`options`] and [`metrics`] are what they say.
+//! the housekeeping that a background task calls; [`memory`] is asked before samples are taken. [`options`] and
+//! [`metrics`] are what they say.
 //!
 //! Invariant: an acknowledged sample is in the log, or in a verified block.
 

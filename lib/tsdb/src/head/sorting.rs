@@ -12,14 +12,12 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
-
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use cairn_model::Labels;
-use cairn_model::ReadBounds;
 use cairn_model::external::ExternalLabels;
 use cairn_model::labels::{LabelsRef, write_label};
 use cairn_model::storage::{StoreError, WantedLabels};
+use cairn_model::{Labels, ReadBounds};
 use cairn_runtime::CpuPool;
 use hashbrown::HashMap;
 

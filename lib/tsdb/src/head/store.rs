@@ -89,7 +89,8 @@ impl HeadStore {
         if series < SPREAD_SERIES { (0..parts).map(part).collect() } else { self.cpu.share(parts, part) }
     }
 
-    /// The series of a request, in the order in which they are answered. They are counted while they are found, before labels are made of them.
+    /// The series of a request, in the order in which they are answered. They are counted while they are found, before
+    /// labels are made of them.
     fn select(&self, request: &SeriesRequest) -> Result<Vec<Selected>, StoreError> {
         let tenants = self.head.tenants.in_scope(&request.tenants);
         // Tenants are merged by all labels.
