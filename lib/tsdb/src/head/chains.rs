@@ -16,8 +16,9 @@ const PIECE_BYTES: usize = 60;
 /// Pieces of a region.
 const REGION_PIECES: usize = HUGE_PAGE_BYTES / size_of::<Piece>();
 
-/// The next region is wanted when so many pieces of the last one with room are used.
-const WANT_AT: u32 = REGION_PIECES as u32 / 8 * 7;
+/// The next region is wanted when so many pieces of the last one with room are used. Judgement: what is left fills in 20
+/// ms at the earliest.
+const WANT_AT: u32 = REGION_PIECES as u32 / 16 * 15;
 
 /// Regions without content that are kept for the next chains. Judgement: one, so that nothing is taken and given back
 /// in turns.

@@ -8,13 +8,11 @@
 //! to a deleted file means that everything behind it is gone too. Layout: docs/formats/head.md.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::{Encoding, TimestampMs};
 use cairn_runtime::memory::{Ahead, HUGE_PAGE_BYTES, Huge};
 use crc32c::crc32c;
-use parking_lot::Mutex;
 
 use super::series::{TenantNo, WindowNo};
 use crate::snapshot::manifest::{HeadFile, PartitionFiles};
@@ -22,8 +20,9 @@ use crate::snapshot::manifest::{HeadFile, PartitionFiles};
 /// A buffer of this size becomes a file: a huge page, so that the buffers of all cores do not count.
 pub const FILE_BYTES: usize = HUGE_PAGE_BYTES;
 
-/// Memory for the next file is wanted when this one has so many bytes.
-const WANT_AT: usize = FILE_BYTES / 8 * 7;
+/// Memory for the next file is wanted when this one has so many bytes. Judgement: what is left fills in 20 ms at 2
+/// million samples a second.
+const WANT_AT: usize = FILE_BYTES / 16 * 15;
 
 /// Bytes before a chunk's payload.
 pub const HEADER_BYTES: usize = 40;
@@ -68,38 +67,22 @@ struct File {
     windows: Vec<(TenantNo, WindowNo)>,
 }
 
-/// A file under construction. When it is written its memory is the next one's, or goes back to the system.
+/// A file under construction.
 #[derive(Default)]
 struct Building {
     memory: Option<Huge<[u8; FILE_BYTES]>>,
     len: usize,
-    spare: Spare,
 }
-
-/// Memory of a file that was written: one, because taking it from the system clears it.
-type Spare = Arc<Mutex<Option<Huge<[u8; FILE_BYTES]>>>>;
 
 impl Building {
     /// Appends what the caller saw to have room.
     fn extend(&mut self, bytes: &[u8], ahead: &mut Ahead<[u8; FILE_BYTES]>) {
-        let memory = self.memory.get_or_insert_with(|| {
-            let ready = ahead.take_ready();
-            ready.or_else(|| self.spare.lock().take()).unwrap_or_else(Huge::zeroed)
-        });
-        if self.len < WANT_AT && self.len + bytes.len() >= WANT_AT && self.spare.lock().is_none() {
+        let memory = self.memory.get_or_insert_with(|| ahead.take());
+        if self.len < WANT_AT && self.len + bytes.len() >= WANT_AT {
             ahead.want();
         }
         memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        let mut spare = self.spare.lock();
-        if spare.is_none() {
-            *spare = self.memory.take();
-        }
     }
 }
 
@@ -115,7 +98,7 @@ pub struct FullChunks {
     /// Number of the first of `files`.
     first: u32,
     building: Building,
-    /// Memory for the next file, when no written one has left its own.
+    /// Memory for the next file.
     pub ahead: Ahead<[u8; FILE_BYTES]>,
     building_windows: Vec<(TenantNo, WindowNo)>,
 }
@@ -255,8 +238,7 @@ impl FullChunks {
         if self.building.len == 0 {
             return;
         }
-        let next = Building { memory: None, len: 0, spare: self.building.spare.clone() };
-        let content = Bytes::from_owner(std::mem::replace(&mut self.building, next));
+        let content = Bytes::from_owner(std::mem::take(&mut self.building));
         let windows = std::mem::take(&mut self.building_windows);
         self.files.push_back(File { content, on_disk: false, crc: 0, windows });
     }
@@ -302,9 +284,8 @@ impl FullChunks {
 
     /// Bytes in memory of its own, mapped files left out.
     pub fn heap_bytes(&self) -> usize {
-        let spare = self.ahead.bytes() + if self.building.spare.lock().is_some() { FILE_BYTES } else { 0 };
         let unwritten = self.files.iter().filter(|f| !f.on_disk).map(|f| f.content.len());
-        spare + self.building.len + unwritten.sum::<usize>()
+        self.ahead.bytes() + self.building.len + unwritten.sum::<usize>()
     }
 }
 
@@ -329,12 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_for_the_next_file_is_wanted_in_time_unless_a_written_one_has_left_its_own() {
+    fn memory_for_the_next_file_is_wanted_in_time_and_used() {
         let mut full = FullChunks::default();
         let push = |full: &mut FullChunks| {
-            full.push(1, (0, 0), 0, (0, 9), Encoding::Xor, &[7; FILE_BYTES / 16]);
+            full.push(1, (0, 0), 0, (0, 9), Encoding::Xor, &[7; FILE_BYTES / 32]);
         };
-        (0..13).for_each(|_| push(&mut full));
+        (0..29).for_each(|_| push(&mut full));
         assert!(!full.ahead.is_lacking());
         push(&mut full);
         assert!(full.ahead.claim());
@@ -343,10 +324,10 @@ mod tests {
         assert_eq!((full.next_file(), full.ahead.bytes()), (1, FILE_BYTES));
         push(&mut full);
         assert_eq!((full.next_file(), full.ahead.bytes()), (2, 0));
-        let content = full.unwritten()[0].1.to_vec();
-        full.written(1, Bytes::from(content), 1);
-        (0..14).for_each(|_| push(&mut full));
-        assert!(!full.ahead.is_lacking(), "the written file's is here");
+        (0..28).for_each(|_| push(&mut full));
+        assert!(!full.ahead.is_lacking());
+        push(&mut full);
+        assert!(full.ahead.is_lacking(), "for the third file");
     }
 
     #[test]
@@ -375,7 +356,7 @@ mod tests {
             full.written(number, mapped, crc);
         }
         assert_eq!(full.written_of(0, 1).iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
-        assert_eq!(full.heap_bytes(), FILE_BYTES, "one file's memory is kept");
+        assert_eq!(full.heap_bytes(), 0);
         assert_eq!(
             full.drop_released(|_, w| w != 0 && w != 3),
             Vec::<u32>::new(),
