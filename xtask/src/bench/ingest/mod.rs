@@ -17,7 +17,7 @@ use anyhow::Result;
 use measures::ALL;
 use scenarios::{SCENARIOS, Scenario};
 
-use super::row::{Measure, Observation, Row};
+use super::row::{Measure, Observation, Row, Spread};
 use super::server::Program;
 use super::{Options, folder};
 use crate::peers;
@@ -142,10 +142,14 @@ impl Board {
                 };
                 Some(Observation { subject: program.name().to_owned(), version: program.version(), values })
             })
-            .collect();
+            .collect::<Vec<_>>();
+        let peer_now = measure.anchor.and_then(|anchor| match anchor.row {
+            Some(row) => Spread::of(self.values.get(&(row, anchor.peer))?.as_ref().ok()?).map(|s| s.median),
+            None => Observation::median_of(anchor.peer, &observations),
+        });
         let note = self.notes.get(measure.name).cloned().unwrap_or_default();
         let note = [note, file_system.to_owned()].into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>();
-        Row { measure, observations, note: note.join("; ") }
+        Row { measure, observations, peer_now, note: note.join("; ") }
     }
 }
 
@@ -159,6 +163,7 @@ fn middle(limits: &[(f64, f64)]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::row::Verdict;
     use scenarios::Outcome;
 
     fn options(quick: bool) -> Options {
@@ -169,6 +174,10 @@ mod tests {
         Outcome { figures, limits: vec![], note: "load".to_owned() }
     }
 
+    fn scenario(name: &str) -> &'static Scenario {
+        SCENARIOS.iter().find(|s| s.name == name).unwrap()
+    }
+
     fn values(board: &Board, row: &Measure) -> Vec<Result<Vec<f64>, String>> {
         board.row(*row, "ext4", &options(false)).observations.into_iter().map(|o| o.values).collect()
     }
@@ -176,7 +185,7 @@ mod tests {
     #[test]
     fn a_figure_counts_only_for_the_rows_of_its_own_scenario() {
         let mut board = Board::default();
-        let steady = &SCENARIOS[0];
+        let steady = scenario("steady");
         board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0), ("rw2-steady", 300.0)])));
         assert_eq!(values(&board, &measures::RW1_STEADY), [Ok(vec![300.0])]);
         assert!(values(&board, &measures::RW2_STEADY).is_empty());
@@ -185,7 +194,7 @@ mod tests {
     #[test]
     fn one_failed_run_spoils_the_row_whatever_came_before_or_after() {
         let mut board = Board::default();
-        let steady = &SCENARIOS[0];
+        let steady = scenario("steady");
         board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0)])));
         board.take(steady, Program::Cairn, Err(anyhow::anyhow!("2 samples refused")));
         board.take(steady, Program::Cairn, Ok(outcome(vec![("rw1-steady", 300.0)])));
@@ -195,11 +204,22 @@ mod tests {
     #[test]
     fn a_quick_run_shows_figures_and_judges_nothing() {
         let mut board = Board::default();
-        board.take(&SCENARIOS[0], Program::Cairn, Ok(outcome(vec![("rw1-steady", 1.0)])));
+        board.take(scenario("steady"), Program::Cairn, Ok(outcome(vec![("rw1-steady", 1.0)])));
         let row = board.row(measures::RW1_STEADY, "ext4", &options(true));
-        assert!(
-            matches!(row.verdict(), crate::bench::row::Verdict::NotMeasured(why) if why.contains("quick"))
-        );
+        assert!(matches!(row.verdict(), Verdict::NotMeasured(why) if why.contains("quick")));
+    }
+
+    #[test]
+    fn a_row_with_new_series_is_judged_by_the_peer_of_the_row_without() {
+        let mut board = Board::default();
+        let figures = |name, value| Ok(outcome(vec![(name, value)]));
+        board.take(scenario("no churn"), Program::VictoriaMetrics, figures("rw1-no-churn", 3_060.0));
+        board.take(scenario("steady"), Program::VictoriaMetrics, figures("rw1-steady", 5_000.0));
+        board.take(scenario("steady"), Program::Cairn, figures("rw1-steady", 1_000.0));
+        let verdict = |board: &Board| board.row(measures::RW1_STEADY, "ext4", &options(false)).verdict();
+        assert_eq!(verdict(&board), Verdict::MetByRatio, "half as fast a machine, twice the limit");
+        board.take(scenario("steady"), Program::Cairn, figures("rw1-steady", 1_200.0));
+        assert_eq!(verdict(&board), Verdict::Missed);
     }
 
     #[test]

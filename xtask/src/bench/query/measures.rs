@@ -3,7 +3,7 @@
 //! Every query has two rows: the median time of an answer as the asker sees it, and the server's CPU time an answer.
 //! The figures are those of issue 5's table; what the table gives as "≤ VM" follows from VictoriaMetrics beside it.
 
-use crate::bench::row::Measure;
+use crate::bench::row::{Anchor, Measure};
 
 /// What is asked of every program alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Figure {
     pub fn measure(&self, unit: &'static str, peer: Option<f64>) -> Measure {
         let (must, anchor) = match self.must {
             Must::Peer => (peer, None),
-            Must::Figure(ms, table) => (Some(ms), Some((VM, table))),
+            Must::Figure(ms, table) => (Some(ms), Some(Anchor { peer: VM, table, row: None })),
             Must::Nothing => (None, None),
         };
         Measure { name: self.name, unit, must, aim: self.aim, anchor }

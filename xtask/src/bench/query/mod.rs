@@ -18,7 +18,7 @@ use dataset::Dataset;
 use measures::{ALL, Figure, Must, Query, VM};
 use turns::{Asked, Turn};
 
-use super::row::{CAIRN, Observation, Row, Spread};
+use super::row::{CAIRN, Observation, Row};
 use super::server::{Program, Server};
 use super::{Options, folder};
 use crate::peers;
@@ -199,8 +199,7 @@ fn row(
             },
         })
         .collect();
-    let peer = observations.iter().find(|o| o.subject == VM).and_then(|o| o.values.as_ref().ok());
-    let peer = peer.and_then(|values| Spread::of(values)).map(|s| s.median);
+    let peer = Observation::median_of(VM, &observations);
     if peer.is_none() && figure.must == Must::Peer {
         for o in observations.iter_mut().filter(|o| o.subject == CAIRN) {
             if let Ok(values) = &o.values {
@@ -208,7 +207,7 @@ fn row(
             }
         }
     }
-    Row { measure: figure.measure(unit, peer), observations, note: note.to_owned() }
+    Row { measure: figure.measure(unit, peer), observations, peer_now: peer, note: note.to_owned() }
 }
 
 impl Turn {
