@@ -1,6 +1,7 @@
 //! `thanos.Store`: order, frames, batches, limits, shards, replicas, aggregates, tenants, failures.
 
 use axum::Router;
+use cairn_model::memory_share::{Held, MemoryShare};
 use cairn_promql::engine::QueryBounds;
 use cairn_proto::thanos as wire;
 use cairn_proto::thanos::series_response::Result as Frame;
@@ -72,6 +73,24 @@ async fn chunks_are_left_out_and_series_limited_on_request() {
     let series = answered(wire::SeriesRequest { skip_chunks: true, limit: 3, ..select("up") }).await;
     assert_eq!(series.len(), 3);
     assert!(series.iter().all(|s| s.chunks.is_empty()));
+}
+
+#[tokio::test]
+async fn an_answer_holds_its_memory_until_it_was_sent_and_calls_beyond_the_share_are_refused() {
+    let share = MemoryShare::of(1_000_000);
+    let routes = World { memory: Some(share.clone()), ..World::default() }.routes();
+    let stream = StoreClient::new(routes.clone()).series(select("up")).await.unwrap().into_inner();
+    let held = share.held();
+    assert!(held > 0, "all of it is still to be sent");
+    // Somebody else holds the most of it.
+    let other = Held::of(Some(share.clone()));
+    other.add(1_000_000 - held).unwrap();
+    let refused = StoreClient::new(routes.clone()).series(select("up")).await.unwrap_err();
+    assert!(refused.message().contains("the limit is 1000000: try again"), "{refused}");
+    drop(other);
+    drop(stream);
+    assert_eq!(share.held(), 0);
+    assert_eq!(frames(routes, select("up")).await.len(), 20);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use cairn_model::chunk::{AggrChunk, Aggregates, Chunk, ChunkData, Encoding};
 use cairn_model::exemplar::Exemplar;
 use cairn_model::labels::Labels;
 use cairn_model::matcher::Matcher;
+use cairn_model::memory_share::MemoryShare;
 use cairn_model::metadata::{Metadata, MetricType};
 use cairn_model::rules::RulesSource;
 use cairn_model::storage::{
@@ -40,8 +41,9 @@ impl StoreApi for Memory {
         StoreInfo { name: self.name.into(), min_ms: 0, max_ms: 1000, label_sets: vec![external] }
     }
 
-    async fn series(&self, request: SeriesRequest) -> Result<SeriesStream, StoreError> {
+    async fn series(&self, mut request: SeriesRequest) -> Result<SeriesStream, StoreError> {
         self.up()?;
+        request.bounds.held = Arc::default(); // what is kept below must not hold the call's memory
         let mut found = self.matching(&request.tenants, &request.matchers);
         if request.skip_chunks {
             found.iter_mut().for_each(|s| s.chunks.clear());
@@ -132,6 +134,8 @@ pub struct World {
     pub rules: Option<Arc<dyn RulesSource>>,
     /// What tenant `a` may read.
     pub bounds: QueryBounds,
+    /// What all calls share.
+    pub memory: Option<Arc<MemoryShare>>,
     /// What the stores were asked for.
     pub asked: Arc<Mutex<Vec<SeriesRequest>>>,
 }
@@ -168,16 +172,17 @@ impl World {
             fanout: Fanout::new(stores, PartialResponse::Warn, 0),
             to_wire: Arc::new(to_wire),
             rules: self.rules,
-            engine: engine(self.bounds),
+            engine: engine(self.bounds, self.memory),
         })
     }
 }
 
 /// An engine whose queries have `bounds` when they read tenant `a`, on a clock that stands still.
-fn engine(bounds: QueryBounds) -> Engine {
+fn engine(bounds: QueryBounds, memory: Option<Arc<MemoryShare>>) -> Engine {
     let clock = Arc::new(ManualClock::starting_at(0));
     let mut options = EngineOptions::new(Arc::new(ColumnsOnly), CpuPool::inline(), clock);
     options.tenant_bounds = Some(Arc::new(OfA(bounds)));
+    options.memory = memory;
     Engine::new(options)
 }
 
