@@ -6,14 +6,14 @@
 //! table lies in huge pages, because its slots are read in no order.
 //!
 //! The table grows by linear hashing (Litwin, 1980). It is cut into *segments*, each a small table of its own. When two
-//! fifths of all slots are used one segment is added, and takes its keys from one other: segment `s` from `s` without its
-//! highest bit. In the middle of a doubling, segments that were split already are half as full as those that come next.
-//! So an insert moves one segment's keys at most, tens of microseconds under its owner's lock, and one in 104,857 needs a
-//! new huge page, which is made ahead (`Slots::ahead`). A small table is one segment that doubles.
+//! fifths of all slots are used one segment is added, and takes its keys from one other: segment `s` from `s` without
+//! its highest bit. In the middle of a doubling, segments that were split already are half as full as those that come
+//! next. So an insert moves one segment's keys at most, tens of microseconds under its owner's lock, and one in 104,857
+//! needs a new huge page, which is made ahead (`Slots::ahead`). A small table is one segment that doubles.
 //!
-//! Invariants: a key that was inserted is in the segment that `Slots::segment_of` names, and is found from its home slot
-//! there on without an empty slot in between. No segment is full: one that comes next to be split is four fifths full on
-//! average, which is 3,277 keys with a deviation of 57.
+//! Invariants: a key that was inserted is in the segment that `Slots::segment_of` names, and is found from its home
+//! slot there on without an empty slot in between. No segment is full: one that comes next to be split is four fifths
+//! full on average, which is 3,277 keys with a deviation of 57.
 //!
 //! This is a hot file.
 
@@ -105,7 +105,7 @@ impl Slots {
 
     /// Adds a key that is not in the table. `entry` is not [`NO_ENTRY`].
     pub fn insert(&mut self, key: u128, entry: u32) {
-        // Runs stay short: three slots are read on average where the table is fullest.
+        // Runs stay short: a key that is there takes three slots on average where the table is fullest.
         if (self.used + 1) * 5 > self.slots.len() * 2 {
             self.grow();
         }

@@ -56,20 +56,15 @@ impl<T: AllZeros> Ahead<T> {
         }
     }
 
-    /// The value if it was brought. Without one, whoever needs it now takes it elsewhere: it is not wanted any more.
-    pub fn take_ready(&mut self) -> Option<Huge<T>> {
-        match std::mem::replace(&mut self.0, State::Idle) {
-            State::Ready(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// A value of zeros.
+    /// A value of zeros: the one that was brought, or untouched memory. Either way none is wanted any more.
     ///
     /// # Panics
     /// As [`Huge::zeroed`].
     pub fn take(&mut self) -> Huge<T> {
-        self.take_ready().unwrap_or_else(Huge::zeroed)
+        match std::mem::replace(&mut self.0, State::Idle) {
+            State::Ready(value) => value,
+            _ => Huge::zeroed(),
+        }
     }
 
     /// Bytes that are held ahead.

@@ -16,8 +16,8 @@ const PIECE_BYTES: usize = 60;
 /// Pieces of a region.
 const REGION_PIECES: usize = HUGE_PAGE_BYTES / size_of::<Piece>();
 
-/// The next region is wanted when so many pieces of the last one with room are used. Judgement: what is left fills in 20
-/// ms at the earliest.
+/// The next region is wanted when so many pieces of the last one with room are used. Judgement: a million
+/// samples a second of three bytes fill what is left in 40 ms, 150,000 series that begin a chunk in 14.
 const WANT_AT: u32 = REGION_PIECES as u32 / 16 * 15;
 
 /// Regions without content that are kept for the next chains. Judgement: one, so that nothing is taken and given back

@@ -223,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_others_are_judged_by_is_measured_before_them() {
+        let place = |row: &str| SCENARIOS.iter().position(|s| s.rows.iter().any(|m| m.name == row)).unwrap();
+        let anchored = ALL.iter().filter_map(|m| Some((m, m.anchor?.row?)));
+        let elsewhere: Vec<_> = anchored.filter(|(m, row)| m.name != *row).collect();
+        assert_eq!(elsewhere.len(), 3);
+        assert!(elsewhere.into_iter().all(|(m, row)| place(row) < place(m.name)));
+    }
+
+    #[test]
     fn every_row_belongs_to_exactly_one_scenario() {
         for measure in ALL {
             let homes = SCENARIOS.iter().filter(|s| s.rows.iter().any(|m| m.name == measure.name)).count();
